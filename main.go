@@ -1,0 +1,6 @@
+// Command mayday is self-hosted crash reporting for native applications: it
+// takes crash reports in, walks their stacks, groups them under signatures and
+// shows them. All of its work is in the packages below; see ARCHITECTURE.md.
+package main
+
+func main() {}
