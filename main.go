@@ -3,4 +3,12 @@
 // shows them. All of its work is in the packages below; see ARCHITECTURE.md.
 package main
 
-func main() {}
+import (
+	"os"
+
+	"mayday/app"
+)
+
+func main() {
+	os.Exit(app.Main(os.Args, os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+}

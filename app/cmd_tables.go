@@ -1,0 +1,65 @@
+package app
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"mayday/app/config"
+	"mayday/app/metrics"
+)
+
+// formatFlag picks the form of a printed table.
+func formatFlag() cli.Flag {
+	return &cli.StringFlag{Name: "format", Value: "text", Usage: "text, json or markdown", Action: func(_ *cli.Context, f string) error {
+		if f != "text" && f != "json" && f != "markdown" {
+			return usageError{fmt.Errorf("--format %q is none of text, json, markdown", f)}
+		}
+		return nil
+	}}
+}
+
+func cmdConfig() *cli.Command {
+	return &cli.Command{
+		Name:  "config",
+		Usage: "print every setting, its value and where that came from",
+		Description: "Reads the configuration as serve would. With --example it prints a file that holds every setting with\n" +
+			"its default instead; with --check it prints nothing and says by its exit code (0, 2) whether serve would accept it.",
+		Flags: append(configFlags(), formatFlag(),
+			&cli.BoolFlag{Name: "example", Usage: "print a commented example file"},
+			&cli.BoolFlag{Name: "check", Usage: "only check"}),
+		Action: func(c *cli.Context) error {
+			if c.Bool("example") {
+				return config.WriteExample(c.App.Writer)
+			}
+			l, err := loadConfig(c)
+			if err != nil || c.Bool("check") {
+				return err
+			}
+			return config.Write(c.App.Writer, l.Settings, c.String("format"))
+		},
+	}
+}
+
+func cmdMetrics() *cli.Command {
+	return &cli.Command{
+		Name:        "metrics",
+		Usage:       "print every metric that /metrics shows",
+		Description: "Reads nothing; prints the table of declared metrics.",
+		Flags:       []cli.Flag{formatFlag()},
+		Action:      func(c *cli.Context) error { return metrics.Write(c.App.Writer, c.String("format")) },
+	}
+}
+
+func cmdVersion() *cli.Command {
+	return &cli.Command{
+		Name:  "version",
+		Usage: "print the version, commit and build",
+		Action: func(c *cli.Context) error {
+			e := json.NewEncoder(c.App.Writer)
+			e.SetIndent("", "  ")
+			return e.Encode(version())
+		},
+	}
+}

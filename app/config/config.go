@@ -1,0 +1,145 @@
+// Package config declares every setting of the program once. A field's path in
+// the tree below is its name everywhere: collector.max_body in YAML,
+// --collector.max-body on the command line, MAYDAY_COLLECTOR_MAX_BODY in the
+// environment. `mayday config` prints the table, config.example.yaml is made
+// from it.
+//
+// Tags: yaml the name, doc what it means (with unit), default its default as
+// text, choices the only texts allowed (separated by "|"), secret:"true" for
+// values that are never printed. Lists of structs can be set in the file alone.
+//
+// The package holds values and checks them; it opens nothing.
+package config
+
+import "time"
+
+// Config is the whole configuration.
+type Config struct {
+	Role    []string `yaml:"role" default:"all" doc:"Roles that this process runs: collector, processor, web or all; several by comma."`
+	DataDir string   `yaml:"data_dir" default:"./mayday-data" doc:"Directory of everything that is kept on local disk."`
+	Listen  string   `yaml:"listen" default:"127.0.0.1:8000" doc:"Address that one listener serves all chosen roles on."`
+
+	Log       Log       `yaml:"log"`
+	HTTP      HTTP      `yaml:"http"`
+	Metrics   Metrics   `yaml:"metrics"`
+	Storage   Storage   `yaml:"storage"`
+	Queue     Queue     `yaml:"queue"`
+	Catalog   Catalog   `yaml:"catalog"`
+	Search    Search    `yaml:"search"`
+	Sweep     Sweep     `yaml:"sweep"`
+	Products  Products  `yaml:"products"`
+	Schema    Schema    `yaml:"schema"`
+	Collector Collector `yaml:"collector"`
+	Processor Processor `yaml:"processor"`
+	Symbols   Symbols   `yaml:"symbols"`
+	Signature Signature `yaml:"signature"`
+	Web       Web       `yaml:"web"`
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  string `yaml:"level" default:"info" choices:"debug|info|warn|error" doc:"Quietest level that is logged."`
+	Format string `yaml:"format" default:"auto" choices:"auto|json|console" doc:"Form of log lines; auto is console on a terminal, else json."`
+}
+
+// HTTP bounds the one listener that all roles share.
+type HTTP struct {
+	HeaderTimeout  time.Duration `yaml:"header_timeout" default:"10s" doc:"How long a client may take to send its request header."`
+	IdleTimeout    time.Duration `yaml:"idle_timeout" default:"2m" doc:"How long a connection is kept open between requests."`
+	Drain          time.Duration `yaml:"drain" default:"15s" doc:"How long running requests and crashes may take after SIGTERM."`
+	MaxConnections int           `yaml:"max_connections" default:"4096" doc:"Connections held open at once; more wait in the kernel's queue."`
+}
+
+// Metrics says where metrics go besides /metrics.
+type Metrics struct {
+	Statsd string `yaml:"statsd" default:"" doc:"host:port of a statsd server that gets every metric by UDP; empty sends none."`
+	Prefix string `yaml:"prefix" default:"mayday." doc:"Put before each metric's name on its way to statsd."`
+}
+
+// Storage says where crashes, symbols and exported telemetry live.
+type Storage struct {
+	Crashes   string `yaml:"crashes" default:"" doc:"Bucket URL of crashes (file://, mem://, s3://, gs://); empty is <data_dir>/crashes."`
+	Symbols   string `yaml:"symbols" default:"" doc:"Bucket URL of symbols; empty is <data_dir>/symbols."`
+	Telemetry string `yaml:"telemetry" default:"" doc:"Bucket URL that the public subset of each processed crash is written to; empty writes none."`
+	Fsync     bool   `yaml:"fsync" default:"true" doc:"Sync files and folders of local buckets before a crash is answered, so that it survives power loss."`
+}
+
+// Queue says which queues connect the roles.
+type Queue struct {
+	URL   string        `yaml:"url" default:"" doc:"Queues by URL: sqlite://PATH, mem://, awssqs://…, gcppubsub://…; {name} stands for the queue's name; empty is sqlite in <data_dir>/queue.db."`
+	Lease time.Duration `yaml:"lease" default:"30s" doc:"How long a crash is reserved for the process that took it; renewed at a third of that while it works."`
+	Tries int           `yaml:"tries" default:"5" doc:"Tries after which a crash that cannot be processed is set aside with a verdict."`
+}
+
+// Catalog says where users, tokens, uploads, first appearances and jobs live.
+type Catalog struct {
+	URL string `yaml:"url" default:"" secret:"true" doc:"Database of the catalog; empty is SQLite in <data_dir>/catalog.db."`
+}
+
+// Sweep finds crashes that were stored and never processed.
+type Sweep struct {
+	Days int           `yaml:"days" default:"3" doc:"How many days back raw crashes without a processed one are looked for."`
+	Age  time.Duration `yaml:"age" default:"10m" doc:"Age that a raw crash must have before it counts as forgotten."`
+}
+
+// Products names the programs whose crashes are taken.
+type Products struct {
+	Strict bool      `yaml:"strict" default:"false" doc:"Refuse unknown products at intake and in searches; otherwise every product is welcome."`
+	List   []Product `yaml:"list" doc:"Products known by name: name, title, description, versions (featured), home (link), bug_links."`
+}
+
+// Product is one program whose crashes are taken.
+type Product struct {
+	Name        string   `yaml:"name"`
+	Title       string   `yaml:"title"`
+	Description string   `yaml:"description"`
+	Versions    []string `yaml:"versions"`
+	Home        string   `yaml:"home"`
+	BugLinks    []Link   `yaml:"bug_links"`
+}
+
+// Link is a named URL template; what stands in {braces} is filled in.
+type Link struct {
+	Name string `yaml:"name"`
+	URL  string `yaml:"url"`
+}
+
+// Schema extends the field table.
+type Schema struct {
+	Extra []string `yaml:"extra" default:"" doc:"YAML files whose rows are laid over the field table."`
+}
+
+// Signature says how crashes are grouped.
+type Signature struct {
+	ListsDir string `yaml:"lists_dir" default:"" doc:"Directory of signature lists that replace the built-in ones; reread when it changes."`
+}
+
+// Search bounds the embedded search index and its queries.
+type Search struct {
+	URL       string        `yaml:"url" default:"" doc:"OpenSearch URL; empty is the embedded index in <data_dir>/index."`
+	Retention int           `yaml:"retention_weeks" default:"26" doc:"Weeks of crashes that can be searched; 0 keeps all."`
+	Timeout   time.Duration `yaml:"timeout" default:"10s" doc:"Longest that one query may run."`
+	Memory    Bytes         `yaml:"memory" default:"256MiB" doc:"Most memory that one query may use."`
+}
+
+// Collector bounds and shapes intake.
+type Collector struct {
+}
+
+// Processor bounds the work on one crash.
+type Processor struct {
+}
+
+// Symbols says where symbols come from besides the symbols bucket.
+type Symbols struct {
+	CacheSize Bytes    `yaml:"cache_size" default:"10GiB" doc:"Most disk that compiled symbols may take in <data_dir>/symcache."`
+	URLs      []string `yaml:"urls" default:"" doc:"Symbol servers asked, in order, for what the symbols bucket lacks."`
+}
+
+// Web shapes pages and APIs.
+type Web struct {
+	Anonymous string `yaml:"anonymous" default:"" choices:"|public|none" doc:"What visitors who are not logged in may see: public data or none; must be set to listen on anything but loopback."`
+	RateLimit int    `yaml:"rate_limit" default:"100" doc:"Requests a minute that one address may make to /api/; 0 switches limits off."`
+	BaseURL   string `yaml:"base_url" default:"" doc:"How people reach this instance, for links in answers; empty takes it from each request."`
+	Dev       bool   `yaml:"dev" default:"false" doc:"Read templates from disk on each request."`
+}

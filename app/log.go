@@ -1,0 +1,39 @@
+package app
+
+import (
+	"io"
+	"os"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"mayday/app/config"
+	"mayday/app/fault"
+)
+
+// newLog makes the one logger; everything gets it as a parameter. Fixed keys:
+// role, crash_id, rule, module, kind, err, took.
+func newLog(c config.Log, w io.Writer) (*zap.Logger, error) {
+	level, err := zapcore.ParseLevel(c.Level)
+	if err != nil {
+		return nil, fault.As(fault.Invalid, err, "log.level")
+	}
+	format := c.Format
+	if format == "auto" {
+		format = "json"
+		if f, ok := w.(*os.File); ok {
+			if st, err := f.Stat(); err == nil && st.Mode()&os.ModeCharDevice != 0 {
+				format = "console"
+			}
+		}
+	}
+	ec := zap.NewProductionEncoderConfig()
+	ec.EncodeTime, ec.EncodeDuration, ec.TimeKey = zapcore.ISO8601TimeEncoder, zapcore.StringDurationEncoder, "time"
+	enc := zapcore.NewJSONEncoder(ec)
+	if format == "console" {
+		ec.EncodeLevel = zapcore.CapitalColorLevelEncoder
+		ec.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
+		enc = zapcore.NewConsoleEncoder(ec)
+	}
+	return zap.New(zapcore.NewCore(enc, zapcore.Lock(zapcore.AddSync(w)), level)), nil
+}

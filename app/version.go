@@ -1,0 +1,39 @@
+package app
+
+import (
+	"runtime/debug"
+	"strings"
+)
+
+// buildVersion is stamped by the linker: -X mayday/app.buildVersion=1.2.3.
+var buildVersion string
+
+// versionInfo is what /__version__ and `mayday version` show; the keys are
+// those of Mozilla's services.
+type versionInfo struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+	Source  string `json:"source"`
+	Build   string `json:"build"`
+}
+
+func version() versionInfo {
+	v := versionInfo{Version: buildVersion}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return v
+	}
+	v.Source, v.Build = info.Main.Path, info.GoVersion
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			v.Commit = s.Value
+		case "GOOS", "GOARCH":
+			v.Build += " " + s.Value
+		}
+	}
+	if v.Version == "" {
+		v.Version = strings.Trim(info.Main.Version, "()")
+	}
+	return v
+}
