@@ -1,10 +1,17 @@
 package app
 
 import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
 	"go.uber.org/zap"
 
 	"mayday/app/config"
+	"mayday/app/fault"
 	"mayday/roles"
+	"mayday/storage/catalog"
 )
 
 // deps opens what roles and commands share, each thing on its first use, and
@@ -14,6 +21,8 @@ type deps struct {
 	log     *zap.Logger
 	checks  []roles.Check
 	closers []closer
+
+	catalog *catalog.DB
 }
 
 type closer struct {
@@ -33,4 +42,47 @@ func (d *deps) close() {
 		}
 	}
 	d.closers = nil
+}
+
+// commandDeps are the dependencies of a command that has configFlags.
+func commandDeps(c *cli.Context) (*deps, error) {
+	l, err := loadConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(l.DataDir, 0o700); err != nil {
+		return nil, fault.As(fault.Unavailable, err, "data_dir")
+	}
+	log, err := newLog(l.Log, c.App.ErrWriter)
+	if err != nil {
+		return nil, err
+	}
+	return &deps{cfg: l.Config, log: log.WithOptions(zap.IncreaseLevel(zap.WarnLevel))}, nil
+}
+
+// once opens a dependency on the first call and gives the same one after; a
+// failed open is tried again by the next call.
+func once[T comparable](held *T, open func() (T, error)) (T, error) {
+	var zero T
+	if *held != zero {
+		return *held, nil
+	}
+	v, err := open()
+	if err == nil {
+		*held = v
+	}
+	return v, err
+}
+
+// Catalog is the database of users, tokens and first appearances.
+func (d *deps) Catalog(ctx context.Context) (*catalog.DB, error) {
+	return once(&d.catalog, func() (*catalog.DB, error) {
+		db, err := catalog.Open(ctx, filepath.Join(d.cfg.DataDir, "catalog.db"))
+		if err != nil {
+			return nil, err
+		}
+		d.onClose("catalog", db.Close)
+		d.checks = append(d.checks, roles.Check{Name: "catalog", Ask: db.Check})
+		return db, nil
+	})
 }

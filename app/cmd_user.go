@@ -1,0 +1,168 @@
+package app
+
+import (
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"mayday/app/fault"
+	"mayday/storage/catalog"
+)
+
+// withCatalog runs f on the catalog that the command's configuration names.
+func withCatalog(c *cli.Context, f func(*catalog.DB) error) error {
+	d, err := commandDeps(c)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	db, err := d.Catalog(c.Context)
+	if err != nil {
+		return err
+	}
+	return f(db)
+}
+
+func cmdUser() *cli.Command {
+	return &cli.Command{
+		Name:  "user",
+		Usage: "add and list users, grant permissions",
+		Description: "Works on the catalog below --data-dir (or the one configured), also while serve runs on it.\n" +
+			"Permissions are separated by commas: view_pii, view_rawdump, reprocess_crashes, run_custom_queries,\n" +
+			"upload_symbols, upload_try_symbols, view_all_uploads, manage_tokens, admin.",
+		Subcommands: []*cli.Command{
+			{
+				Name: "add", ArgsUsage: "EMAIL [PERMISSIONS]", Usage: "add a user and print a one-hour, one-use sign-in link",
+				Flags:  append(configFlags(), &cli.BoolFlag{Name: "admin", Usage: "give the user every permission"}),
+				Action: userAdd,
+			},
+			{
+				Name: "grant", ArgsUsage: "EMAIL PERMISSIONS", Usage: "replace a user's permissions",
+				Flags:  configFlags(),
+				Action: userGrant,
+			},
+			{
+				Name: "list", Usage: "list users and their permissions",
+				Flags:  configFlags(),
+				Action: userList,
+			},
+		},
+	}
+}
+
+func userAdd(c *cli.Context) error {
+	if c.NArg() < 1 || c.NArg() > 2 {
+		return usageError{fmt.Errorf("user add takes an e-mail address and, if wanted, permissions")}
+	}
+	permissions, err := catalog.ParsePermissions(c.Args().Get(1))
+	if err != nil {
+		return err
+	}
+	if c.Bool("admin") {
+		permissions = append(permissions, catalog.Admin)
+	}
+	cfg, err := loadConfig(c)
+	if err != nil {
+		return err
+	}
+	return withCatalog(c, func(db *catalog.DB) error {
+		u, err := db.AddUser(c.Context, c.Args().First(), permissions)
+		if err != nil {
+			return err
+		}
+		if err := db.Audit(c.Context, "operator", "user added: "+u.Email+" "+u.Permissions.String()); err != nil {
+			return err
+		}
+		key, err := db.CreateLink(c.Context, u.Email)
+		if err != nil {
+			return err
+		}
+		base := cfg.Web.BaseURL
+		if base == "" {
+			base = "http://" + cfg.Listen
+		}
+		fmt.Fprintf(c.App.Writer, "user %s, permissions: %s\nsign in within an hour, once: %s/login/link?key=%s\n", u.Email, orNone(u.Permissions.String()), base, key)
+		return nil
+	})
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "none"
+	}
+	return text
+}
+
+func userGrant(c *cli.Context) error {
+	if c.NArg() != 2 {
+		return usageError{fmt.Errorf("user grant takes an e-mail address and permissions")}
+	}
+	permissions, err := catalog.ParsePermissions(c.Args().Get(1))
+	if err != nil {
+		return err
+	}
+	return withCatalog(c, func(db *catalog.DB) error {
+		if err := db.Grant(c.Context, c.Args().First(), permissions); err != nil {
+			return err
+		}
+		return db.Audit(c.Context, "operator", "granted: "+c.Args().First()+" "+permissions.String())
+	})
+}
+
+func userList(c *cli.Context) error {
+	return withCatalog(c, func(db *catalog.DB) error {
+		users, err := db.Users(c.Context)
+		if err != nil {
+			return err
+		}
+		t := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "EMAIL\tPERMISSIONS\tADDED")
+		for _, u := range users {
+			fmt.Fprintf(t, "%s\t%s\t%s\n", u.Email, orNone(u.Permissions.String()), u.Created.Format(time.DateOnly))
+		}
+		return t.Flush()
+	})
+}
+
+func cmdToken() *cli.Command {
+	return &cli.Command{
+		Name:  "token",
+		Usage: "make API tokens",
+		Subcommands: []*cli.Command{{
+			Name:  "create",
+			Usage: "make a token that carries exactly the named permissions and print it",
+			Description: "Prints the token, 32 hexadecimal digits on a line of its own; it cannot be had again. Works on the\n" +
+				"catalog below --data-dir, also while serve runs on it.",
+			Flags: append(configFlags(),
+				&cli.StringFlag{Name: "user", Required: true, Usage: "`EMAIL` of the token's user"},
+				&cli.StringFlag{Name: "permissions", Usage: "`LIST` of permissions, by comma"},
+				&cli.StringFlag{Name: "key", Usage: "use these 32 hexadecimal `DIGITS`"},
+				&cli.StringFlag{Name: "notes", Usage: "what the token is for"},
+				&cli.DurationFlag{Name: "life", Value: catalog.TokenLife, Usage: "how long the token is good"}),
+			Action: tokenCreate,
+		}},
+	}
+}
+
+func tokenCreate(c *cli.Context) error {
+	permissions, err := catalog.ParsePermissions(c.String("permissions"))
+	if err != nil {
+		return err
+	}
+	if c.Duration("life") <= 0 {
+		return fault.New(fault.Invalid, "--life %v is over before it begins", c.Duration("life"))
+	}
+	return withCatalog(c, func(db *catalog.DB) error {
+		key, err := db.CreateToken(c.Context, catalog.NewToken{
+			User: c.String("user"), Permissions: permissions, Notes: c.String("notes"),
+			Life: c.Duration("life"), Key: c.String("key"), Operator: true,
+		})
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(c.App.Writer, key)
+		return nil
+	})
+}
