@@ -1,0 +1,79 @@
+package search
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+
+	"mayday/app/fault"
+	"mayday/storage/search/plan"
+)
+
+// Request is one call of /api/SuperSearch/ or /api/SuperSearchUnredacted/.
+type Request struct {
+	Values     url.Values
+	Viewer     plan.Viewer
+	Options    plan.Options
+	Unredacted bool
+}
+
+// Answer parses and executes a request, and gives the status and the JSON body
+// of Socorro's API, for errors as well. It logs nothing; err is what the caller
+// may want to log, nil when the request itself was at fault.
+func Answer(ctx context.Context, engine Engine, fields *plan.Fields, rq Request) (status int, body []byte, err error) {
+	if rq.Unredacted && !rq.Viewer.Has(plan.ViewPII) {
+		return http.StatusForbidden, errorBody("Use of this endpoint requires the 'View Personal Identifiable Information' permission"), nil
+	}
+	rq.Options.Unredacted = rq.Unredacted
+	p, err := plan.Parse(rq.Values, fields, rq.Viewer, rq.Options)
+	if err != nil {
+		status, body = refusal(err)
+		return status, body, nil
+	}
+	if p.ReturnQuery {
+		return http.StatusOK, encode(map[string]any{"query": p, "indices": p.Weeks()}), nil
+	}
+	result, err := engine.Search(ctx, p)
+	if err != nil {
+		status, body = refusal(err)
+		if k := fault.Of(err); k == fault.Invalid || k == fault.Canceled || k == fault.TooLarge {
+			err = nil
+		}
+		return status, body, err
+	}
+	result.Warnings = append(p.Warnings, result.Warnings...)
+	return http.StatusOK, encode(result), nil
+}
+
+// refusal words an error as Socorro's API does.
+func refusal(err error) (int, []byte) {
+	var bad *plan.Error
+	kind := fault.Of(err)
+	switch {
+	case errors.As(err, &bad) && bad.Form:
+		return http.StatusBadRequest, encode(map[string]any{"errors": map[string][]string{bad.Param: {bad.Message}}})
+	case errors.As(err, &bad):
+		return http.StatusBadRequest, errorBody("Bad request: BadArgumentError: " + bad.Message)
+	case kind == fault.Invalid, kind == fault.TooLarge:
+		return http.StatusBadRequest, errorBody("Bad request: " + err.Error())
+	case kind == fault.Timeout, kind == fault.Unavailable, kind == fault.Canceled:
+		return http.StatusServiceUnavailable, errorBody(err.Error())
+	}
+	return http.StatusInternalServerError, errorBody("Internal Server Error")
+}
+
+func errorBody(message string) []byte { return encode(map[string]string{"error": message}) }
+
+// encode writes JSON as the API does: no HTML escapes but for "</".
+func encode(v any) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil { // only a type that cannot be JSON, a bug
+		return []byte(`{"error":"Internal Server Error"}`)
+	}
+	return bytes.ReplaceAll(bytes.TrimSuffix(b.Bytes(), []byte("\n")), []byte("</"), []byte(`<\/`))
+}
