@@ -1,0 +1,267 @@
+// Package indexer puts processed crashes into the search index and the catalog.
+//
+// The queue `processed` carries crash ids alone. For each the indexer reads the
+// processed crash that is in the bucket now, so repeated, reordered and old
+// messages do no harm, and a crash that is gone from the bucket leaves the
+// index. Crashes are indexed in batches; a message is acknowledged after its
+// crash can be found. When the index is away, messages stay in the queue and
+// are tried again.
+package indexer
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"gocloud.dev/pubsub"
+	"golang.org/x/sync/errgroup"
+
+	"mayday/app/fault"
+	"mayday/app/metrics"
+	"mayday/storage"
+	"mayday/storage/catalog"
+	"mayday/storage/search"
+	"mayday/storage/search/plan"
+)
+
+// crashes is what the indexer reads.
+type crashes interface {
+	Processed(ctx context.Context, id storage.CrashID) (storage.ProcessedCrash, error)
+}
+
+// engine is what it writes.
+type engine interface {
+	Index(ctx context.Context, docs []search.Doc) error
+	Delete(ctx context.Context, ids []string) error
+}
+
+// firsts is what it tells the catalog.
+type firsts interface {
+	RecordSeen(ctx context.Context, seen []catalog.FirstSeen) error
+}
+
+// Options is what an indexer works on.
+type Options struct {
+	Messages *pubsub.Subscription // of the queue `processed`
+	Crashes  crashes
+	Engine   engine
+	Fields   *plan.Fields
+	Catalog  firsts
+	Log      *zap.Logger
+}
+
+// Indexer follows the queue `processed`.
+type Indexer struct{ Options }
+
+// New makes an indexer.
+func New(o Options) *Indexer { return &Indexer{o} }
+
+const (
+	batchWait  = 300 * time.Millisecond // how long the first crash of a batch waits for others
+	batchRows  = 1024
+	batchReads = 4               // processed crashes read at once
+	pause      = 2 * time.Second // after an error of the index or the bucket
+	finishTime = 10 * time.Second
+)
+
+// Run indexes until ctx ends, then finishes the batch under way and gives the
+// rest back.
+func (x *Indexer) Run(ctx context.Context) error {
+	incoming := make(chan *pubsub.Message)
+	var pump sync.WaitGroup
+	pump.Go(func() {
+		defer close(incoming)
+		x.receive(ctx, incoming)
+	})
+	defer pump.Wait()
+	for {
+		batch, open := gather(incoming)
+		if len(batch) > 0 {
+			// What was taken is finished even while the program stops.
+			work, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
+			x.handle(work, batch, ctx.Err() != nil)
+			cancel()
+		}
+		if !open {
+			return nil
+		}
+	}
+}
+
+// receive hands messages over until ctx ends.
+func (x *Indexer) receive(ctx context.Context, out chan<- *pubsub.Message) {
+	for {
+		m, err := x.Messages.Receive(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			x.Log.Warn("queue does not answer", zap.String("queue", "processed"), zap.Error(err))
+			sleep(ctx, pause)
+			continue
+		}
+		out <- m
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// gather waits for a message and then for others that come soon after. open is
+// false when no more will come.
+func gather(in <-chan *pubsub.Message) (batch []*pubsub.Message, open bool) {
+	m, open := <-in
+	if !open {
+		return nil, false
+	}
+	batch = append(batch, m)
+	timer := time.NewTimer(batchWait)
+	defer timer.Stop()
+	for len(batch) < batchRows {
+		select {
+		case m, open := <-in:
+			if !open {
+				return batch, false
+			}
+			batch = append(batch, m)
+		case <-timer.C:
+			return batch, true
+		}
+	}
+	return batch, true
+}
+
+// handle indexes a batch and answers its messages.
+func (x *Indexer) handle(ctx context.Context, batch []*pubsub.Message, stopping bool) {
+	start := time.Now()
+	err := x.index(ctx, batch)
+	metrics.IndexerSeconds.Observe(time.Since(start).Seconds())
+	if err == nil {
+		for _, m := range batch {
+			m.Ack()
+		}
+		return
+	}
+	metrics.IndexerCrashes.Add(float64(len(batch)), "failed")
+	x.Log.Warn("crashes were not indexed and will be tried again", zap.Int("crashes", len(batch)), zap.Error(err))
+	for _, m := range batch {
+		if m.Nackable() {
+			m.Nack()
+		}
+	}
+	if !stopping {
+		sleep(ctx, pause)
+	}
+}
+
+// row is one crash of a batch: its document, or that it is gone.
+type row struct {
+	id   storage.CrashID
+	doc  *search.Doc
+	gone bool
+	seen *catalog.FirstSeen
+}
+
+func (x *Indexer) index(ctx context.Context, batch []*pubsub.Message) error {
+	rows, err := x.read(ctx, batch)
+	if err != nil {
+		return err
+	}
+	var docs []search.Doc
+	var gone []string
+	var seen []catalog.FirstSeen
+	for _, r := range rows {
+		switch {
+		case r.gone:
+			gone = append(gone, r.id.String())
+		case r.doc != nil:
+			docs = append(docs, *r.doc)
+			if r.seen != nil {
+				seen = append(seen, *r.seen)
+			}
+		}
+	}
+	if len(docs) > 0 {
+		if err := x.Engine.Index(ctx, docs); err != nil {
+			return fault.Wrap(err, "index")
+		}
+	}
+	if len(gone) > 0 {
+		if err := x.Engine.Delete(ctx, gone); err != nil {
+			return fault.Wrap(err, "delete from index")
+		}
+	}
+	if err := x.Catalog.RecordSeen(ctx, seen); err != nil {
+		return fault.Wrap(err, "first appearances")
+	}
+	metrics.IndexerCrashes.Add(float64(len(docs)), "indexed")
+	metrics.IndexerCrashes.Add(float64(len(gone)), "gone")
+	return nil
+}
+
+// read reads the processed crashes of a batch, each once.
+func (x *Indexer) read(ctx context.Context, batch []*pubsub.Message) ([]row, error) {
+	var ids []storage.CrashID
+	taken := map[storage.CrashID]bool{}
+	for _, m := range batch {
+		id, err := storage.ParseCrashID(string(m.Body))
+		if err != nil {
+			x.Log.Warn("message holds no crash id", zap.ByteString("message", m.Body[:min(len(m.Body), 64)]))
+			continue
+		}
+		if !taken[id] {
+			taken[id] = true
+			ids = append(ids, id)
+		}
+	}
+	rows := make([]row, len(ids))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(batchReads)
+	for i, id := range ids {
+		group.Go(func() (err error) {
+			rows[i], err = x.readOne(ctx, id)
+			return err
+		})
+	}
+	return rows, group.Wait()
+}
+
+func (x *Indexer) readOne(ctx context.Context, id storage.CrashID) (row, error) {
+	p, err := x.Crashes.Processed(ctx, id)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return row{id: id, gone: true}, nil
+	case fault.Is(err, fault.Malformed):
+		x.Log.Error("processed crash cannot be read", zap.String("crash_id", id.String()), zap.Error(err))
+		return row{id: id}, nil
+	case err != nil:
+		return row{}, fault.Wrap(err, "read processed crash %s", id)
+	}
+	doc, err := search.NewDoc(p, x.Fields)
+	if err != nil {
+		x.Log.Error("processed crash cannot be indexed", zap.String("crash_id", id.String()), zap.Error(err))
+		return row{id: id}, nil
+	}
+	return row{id: id, doc: &doc, seen: firstSeen(p, doc.Date)}, nil
+}
+
+// firstSeen is what the catalog learns from one crash; nil without signature.
+func firstSeen(p storage.ProcessedCrash, date int64) *catalog.FirstSeen {
+	signature, _ := p["signature"].(string)
+	if signature == "" {
+		return nil
+	}
+	build := ""
+	if v, ok := p["build"]; ok && v != nil {
+		build = fmt.Sprint(v)
+	}
+	return &catalog.FirstSeen{Signature: signature, Build: build, Date: time.UnixMicro(date)}
+}

@@ -1,3 +1,0 @@
-package signature
-
-type frameCache struct{}

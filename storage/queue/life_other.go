@@ -1,9 +1,0 @@
-//go:build !unix
-
-package queue
-
-import "os"
-
-const canLock = false
-
-func lock(*os.File) bool { return true }
