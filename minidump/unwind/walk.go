@@ -1,0 +1,248 @@
+package unwind
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"mayday/minidump/cfi"
+	"mayday/minidump/format"
+	"mayday/symbols"
+)
+
+// The limits. The first is far above what any real stack has; the others keep
+// a dump from taking long that lists very many threads, or whose symbols hold
+// very long programs.
+const (
+	// MaxThreadFrames ends the walk of one thread. A stack of 8 MB that ran over
+	// holds some 15,000 to 50,000 frames of a small function.
+	MaxThreadFrames = 64 << 10
+	// MaxFrames is the number of frames of all threads together.
+	MaxFrames = 256 << 10
+	// MaxScannedWords is the number of words of stack that are looked at in
+	// search of a return address, in all threads together.
+	MaxScannedWords = 16 << 20
+	// MaxProgramBytes is the length of all the CFI and STACK WIN programs that
+	// are run, in all threads together; a program is some tens of bytes long.
+	MaxProgramBytes = 256 << 20
+)
+
+// Reasons to end a walk early.
+const (
+	truncatedThread   = "more than 65536 frames in one thread"
+	truncatedDump     = "more than 262144 frames in all threads"
+	truncatedScan     = "more than 16777216 words of stack scanned"
+	truncatedPrograms = "more than 268435456 bytes of unwind programs run"
+	truncatedOutside  = "the stack pointer left the stack"
+	truncatedDeadline = "out of time"
+)
+
+// lowestCode is the lowest address that can be a return address: the first
+// page of every process is left unmapped to catch null pointers.
+const lowestCode = 4096
+
+// Walker walks the threads of one process. It is safe for concurrent use.
+type Walker struct {
+	process  Process
+	frames   atomic.Int64 // left of MaxFrames
+	words    atomic.Int64 // left of MaxScannedWords
+	programs atomic.Int64 // left of MaxProgramBytes
+	walks    sync.Pool    // of *walk
+}
+
+// NewWalker returns a walker for the threads of p.
+func NewWalker(p Process) *Walker {
+	w := &Walker{process: p}
+	w.frames.Store(MaxFrames)
+	w.words.Store(MaxScannedWords)
+	w.programs.Store(MaxProgramBytes)
+	w.walks.New = func() any { return new(walk) }
+	return w
+}
+
+// Walk walks one thread. When ctx ends, or a limit is reached, the frames so
+// far are returned with the reason.
+func (w *Walker) Walk(ctx context.Context, t Thread) CallStack {
+	if t.Context == nil {
+		return CallStack{}
+	}
+	a := archOf(t.Context.CPU)
+	if a.silent && w.process.Heuristics == Parity {
+		return CallStack{}
+	}
+	k := w.walks.Get().(*walk)
+	defer w.walks.Put(k)
+	k.begin(ctx, w, a, t)
+	return k.run(t)
+}
+
+// frame is a frame that is being unwound.
+type frame struct {
+	format.Context
+	instruction uint64 // to look up
+	trust       Trust
+	module      int // NoModule if none
+	base        uint64
+}
+
+// walk is the state of one walk.
+type walk struct {
+	ctx     context.Context
+	walker  *Walker
+	process *Process
+	arch    *arch
+	stack   memory
+	pacMask uint64
+
+	grand, callee, caller *frame // the caller is the one being worked out
+	buffers               [3]frame
+	grandKnown            bool
+
+	rules    cfi.Rules
+	eval     cfi.Evaluator
+	win      cfi.WinEvaluator
+	ruleInit uint64 // where the STACK CFI INIT range in force starts
+
+	truncated string
+}
+
+func (k *walk) begin(ctx context.Context, w *Walker, a *arch, t Thread) {
+	k.ctx, k.walker, k.process, k.arch = ctx, w, &w.process, a
+	k.stack = newMemory(t.Stack, a.pointer)
+	k.grand, k.callee, k.caller = &k.buffers[0], &k.buffers[1], &k.buffers[2]
+	k.grandKnown = false
+	k.truncated = ""
+	k.eval.Work, k.win.Work = 0, 0
+	if a.cpu == format.ARM64 {
+		k.pacMask = pacMask(w.process.Modules.End())
+	}
+}
+
+func (k *walk) run(t Thread) CallStack {
+	*k.callee = frame{Context: *t.Context, instruction: t.Context.IP(), trust: Context}
+	k.locate(k.callee)
+	frames := []Frame{k.export(k.callee, t.Context.IP())}
+	if k.walker.frames.Add(-1) < 0 {
+		return CallStack{Frames: frames, Truncated: truncatedDump}
+	}
+	if k.stack.empty() || k.arch.caller == nil {
+		return CallStack{Frames: frames}
+	}
+	outside := false
+	for k.mayContinue(len(frames)) {
+		if !k.step() {
+			break
+		}
+		ip, sp := k.caller.IP(), k.caller.SP()
+		beyond := k.stack.beyond(sp)
+		if beyond && outside {
+			k.truncated = truncatedOutside
+			break
+		}
+		outside = beyond
+		k.caller.instruction = ip - k.arch.adjust
+		k.locate(k.caller)
+		frames = append(frames, k.export(k.caller, ip))
+		k.grand, k.callee, k.caller = k.callee, k.caller, k.grand
+		k.grandKnown = true
+	}
+	k.ctx = nil
+	return CallStack{Frames: frames, Truncated: k.truncated}
+}
+
+// mayContinue checks the limits before another frame is looked for.
+func (k *walk) mayContinue(frames int) bool {
+	switch {
+	case k.truncated != "": // found while looking for the last one
+	case frames >= MaxThreadFrames:
+		k.truncated = truncatedThread
+	case k.walker.frames.Add(-1) < 0:
+		k.truncated = truncatedDump
+	case !k.spend():
+		k.truncated = truncatedPrograms
+	case frames%64 == 0 && k.ctx.Err() != nil:
+		k.truncated = truncatedDeadline
+	default:
+		return true
+	}
+	return false
+}
+
+// spend charges the programs run since it was last called.
+func (k *walk) spend() bool {
+	work := int64(k.eval.Work + k.win.Work)
+	k.eval.Work, k.win.Work = 0, 0
+	return k.walker.programs.Add(-work) >= 0
+}
+
+// step works out the caller of the callee. It reports false at the end of the
+// stack.
+func (k *walk) step() bool {
+	if !k.arch.caller(k) || k.truncated != "" {
+		return false
+	}
+	// The techniques themselves accept nonsense here and there: these checks tell
+	// the end of the stack, for all of them.
+	return k.caller.IP() >= lowestCode && k.arch.progress(k)
+}
+
+// locate finds the module of f.
+func (k *walk) locate(f *frame) {
+	module, base, ok := k.process.Modules.Find(f.instruction)
+	if !ok || f.instruction < base {
+		module, base = NoModule, 0
+	}
+	f.module, f.base = module, base
+}
+
+// symbols are those of the module of f, nil when there are none.
+func (k *walk) symbols(f *frame) Symbols {
+	if f.module == NoModule {
+		return nil
+	}
+	return k.process.Modules.Symbols(k.ctx, f.module)
+}
+
+func (k *walk) export(f *frame, ip uint64) Frame {
+	out := Frame{Instruction: f.instruction, Return: ip, StackPointer: f.SP(), Module: f.module, Base: f.base, Trust: f.trust}
+	if f.trust == Context || k.process.Registers {
+		registers := f.Context
+		out.Registers = &registers
+	}
+	return out
+}
+
+// clear makes the caller a frame of which nothing is known.
+func (k *walk) clear(t Trust) {
+	*k.caller = frame{Context: format.Context{CPU: k.callee.CPU}, trust: t}
+}
+
+// grandCalleeParams is the size of the parameters that the callee pushed for
+// the function it had called. STACK WIN knows best, except of a PUBLIC.
+func (k *walk) grandCalleeParams() uint32 {
+	if !k.grandKnown {
+		return 0
+	}
+	table := k.symbols(k.grand)
+	if table == nil {
+		return 0
+	}
+	offset := k.grand.instruction - k.grand.base
+	function, ok := table.Function(offset)
+	if !ok || function.Public {
+		return function.ParamSize
+	}
+	win, _ := table.Win(offset)
+	if r := preferred(win); r != nil {
+		return r.ParamSize
+	}
+	return function.ParamSize
+}
+
+// preferred is the record with a program, else the one without.
+func preferred(win symbols.Win) *symbols.WinFrame {
+	if win.FrameData != nil {
+		return win.FrameData
+	}
+	return win.FPO
+}
