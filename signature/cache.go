@@ -1,0 +1,3 @@
+package signature
+
+type frameCache struct{}

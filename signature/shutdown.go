@@ -1,0 +1,100 @@
+package signature
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"sort"
+	"strings"
+)
+
+// shutdownTimeout replaces the signature by the phase and the conditions that
+// shutdown waited for.
+func shutdownTimeout(s *state) {
+	if s.in.odd.asyncError != "" {
+		s.note("Rule failed: " + s.in.odd.asyncError)
+		return
+	}
+	if s.in.AsyncShutdownTimeout == "" {
+		return
+	}
+	parts := []string{"AsyncShutdownTimeout"}
+	data, err := decodeText(s.in.AsyncShutdownTimeout)
+	if err == nil {
+		m, ok := data.(map[string]any)
+		if !ok {
+			s.note("Rule failed: '" + typeName(data) + "' object is not subscriptable")
+			return
+		}
+		var fatal string
+		parts, err, fatal = shutdownParts(parts, m)
+		if fatal != "" {
+			s.note("Rule failed: " + fatal)
+			return
+		}
+	}
+	if err != nil {
+		s.note("Error parsing AsyncShutdownTimeout: " + err.Error())
+		parts = append(parts, "UNKNOWN")
+	}
+	s.note(`Signature replaced with a Shutdown Timeout signature, was: "` + s.sig + `"`)
+	s.set(strings.Join(parts, frameSeparator))
+}
+
+// errNoName is how Python prints the missing key.
+var errNoName = errors.New("'name'")
+
+// shutdownParts adds phase and conditions. fatal says why the rule cannot go
+// on at all.
+func shutdownParts(parts []string, m map[string]any) (out []string, err error, fatal string) {
+	if phase, ok := m["phase"].(string); ok {
+		parts = append(parts, phase)
+	} else {
+		parts = append(parts, "(unknown)")
+	}
+	var names []string
+	switch c := m["conditions"].(type) {
+	case []any:
+		for _, e := range c {
+			if o, ok := e.(map[string]any); ok {
+				name, ok := o["name"]
+				if !ok {
+					return parts, errNoName, ""
+				}
+				e = name
+			}
+			names = append(names, str(e))
+		}
+	case map[string]any:
+		for k := range c {
+			names = append(names, k)
+		}
+	case string:
+		for _, r := range c {
+			names = append(names, string(r))
+		}
+	default:
+		if truthy(c) {
+			return parts, nil, "'" + typeName(c) + "' object is not iterable"
+		}
+	}
+	if len(names) == 0 {
+		return append(parts, "(none)"), nil, ""
+	}
+	sort.Strings(names)
+	return append(parts, strings.Join(names, ",")), nil, ""
+}
+
+// decodeText reads one JSON value that is the whole of s.
+func decodeText(s string) (any, error) {
+	d := json.NewDecoder(strings.NewReader(s))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errors.New("extra data")
+	}
+	return v, nil
+}

@@ -1,0 +1,118 @@
+package signature
+
+import (
+	"strconv"
+	"strings"
+)
+
+// stack makes the signature from the frames of the crashing thread.
+func (s *state) stack() {
+	frames := s.frameList()
+	start := s.sentinel(frames)
+	list := frames[start:]
+
+	var kept [maxFrames]string
+	n := 0
+	for _, f := range list {
+		if f.text == "" {
+			s.debugFrame(frameEmpty, f.text, 0)
+			continue
+		}
+		if f.irrelevant(s.lists) {
+			s.debugFrame(frameIrrelevant, f.text, 0)
+			continue
+		}
+		// A library without symbols says nothing new by being there twice.
+		if n > 0 && kept[n-1] == f.text && isModuleName(f.text) {
+			continue
+		}
+		kept[n] = f.text
+		n++
+		if !f.prefix(s.lists) {
+			s.debugFrame(frameStop, f.text, 0)
+			break
+		}
+		s.debugFrame(framePrefix, f.text, 0)
+	}
+	switch {
+	case n > 0:
+		s.set(strings.Join(kept[:n], frameSeparator))
+	case len(list) > 0:
+		s.note("CSignatureTool: no frame data for crashing thread (" + strconv.Itoa(s.thread) + ")")
+		s.set(list[0].text)
+	default:
+		s.note("CSignatureTool: no frame data for crashing thread (" + strconv.Itoa(s.thread) + ")")
+		s.set(noFrameData)
+	}
+}
+
+// isModuleName reports whether a normalised frame is nothing but a library or
+// a placeholder, which is not repeated.
+func isModuleName(f string) bool {
+	if strings.HasPrefix(f, "(unloaded") {
+		return false
+	}
+	return hasSuffixFold(f, ".dll") || hasSuffixFold(f, ".so") ||
+		f == "XUL" || f == "<name omitted>" || strings.HasPrefix(f, "<unknown in")
+}
+
+func hasSuffixFold(s, suffix string) bool {
+	return len(s) >= len(suffix) && strings.EqualFold(s[len(s)-len(suffix):], suffix)
+}
+
+// sentinel finds the first frame that is a sentinel; 0 when none is.
+func (s *state) sentinel(frames []frame) int {
+	for i := range frames {
+		if frames[i].sentinel(s.lists) {
+			s.debugFrame(frameSentinel, frames[i].text, i)
+			return i
+		}
+	}
+	return 0
+}
+
+// frame is a normalised frame.
+type frame struct {
+	text string
+}
+
+func (f frame) irrelevant(l *Lists) bool { return l.irrelevant.match(f.text) }
+func (f frame) prefix(l *Lists) bool     { return l.prefix.match(f.text) }
+func (f frame) sentinel(l *Lists) bool {
+	_, ok := l.sentinels[f.text]
+	return ok
+}
+
+// frameList normalises the frames of the crashing thread and sets what the
+// result says of them.
+func (s *state) frameList() []frame {
+	t := s.crashing()
+	if t == nil || len(t.Frames) == 0 {
+		return nil
+	}
+	var (
+		out   = make([]frame, 0, maxFrames)
+		names = make([]string, 0, maxFrames)
+		norm  = newNormalizer(s.lists, s.in.OS == windows)
+	)
+	defer norm.release()
+	for i := range t.Frames {
+		f := &t.Frames[i]
+		for j := range f.Inlines {
+			if len(out) == maxFrames {
+				break
+			}
+			out = append(out, frame{text: norm.inline(f, &f.Inlines[j])})
+		}
+		if len(out) == maxFrames {
+			break
+		}
+		out = append(out, frame{text: norm.frame(f)})
+	}
+	for _, f := range out {
+		names = append(names, f.text)
+	}
+	s.res.NormalizedFrames = names
+	s.res.ProtoSignature = strings.Join(names, frameSeparator)
+	return out
+}
