@@ -61,7 +61,7 @@ func CPUOf(architecture uint16) CPU {
 // 64-bit one.
 func (c CPU) PointerSize() int {
 	switch c {
-	case X86, ARM, PPC, MIPS, RISCV:
+	case X86, ARM, PPC, SPARC, MIPS, RISCV:
 		return 4
 	}
 	return 8

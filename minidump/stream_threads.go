@@ -1,0 +1,134 @@
+package minidump
+
+import (
+	"mayday/app/fault"
+	"mayday/minidump/format"
+)
+
+// Thread is one thread of the process.
+type Thread struct {
+	Raw format.Thread
+	// Name is the name the program gave the thread; HasName tells an empty name
+	// from none.
+	Name    string
+	HasName bool
+	// Info has times and the start address, where the dump lists them.
+	Info *format.ThreadInfo
+}
+
+// ID is the thread's id in the system.
+func (t *Thread) ID() uint32 { return t.Raw.ID }
+
+func (d *Dump) readThreads(b []byte) *FormatError {
+	entries, n, err := d.list(b, format.ThreadSize)
+	if err != nil {
+		return err
+	}
+	d.Threads = make([]Thread, n)
+	d.threadAt = make(map[uint32]int, n)
+	c := format.NewCursor(entries, d.Order)
+	for i := range d.Threads {
+		t := &d.Threads[i].Raw
+		t.ID, t.SuspendCount, t.PriorityClass, t.Priority = c.U32(), c.U32(), c.U32(), c.U32()
+		t.TEB, t.Stack.Start = c.U64(), c.U64()
+		t.Stack.Memory, t.Context = c.Location(), c.Location()
+		d.threadAt[t.ID] = i
+	}
+	return nil
+}
+
+func (d *Dump) readThreadNames(b []byte) *FormatError {
+	entries, n, err := d.list(b, format.ThreadNameSize)
+	if err != nil {
+		return err
+	}
+	c := format.NewCursor(entries, d.Order)
+	for range n {
+		id, rva := c.U32(), c.U64()
+		name, ok := d.utf16At(rva)
+		if !ok {
+			d.note(format.StreamThreadNames, rva, "the name of thread %d cannot be read", id)
+			continue
+		}
+		if i, known := d.threadAt[id]; known {
+			d.Threads[i].Name, d.Threads[i].HasName = name, true
+		}
+	}
+	d.shareNames()
+	return nil
+}
+
+// shareNames gives threads that share an id the same name.
+func (d *Dump) shareNames() {
+	for i := range d.Threads {
+		if j := d.threadAt[d.Threads[i].Raw.ID]; j != i {
+			d.Threads[i].Name, d.Threads[i].HasName = d.Threads[j].Name, d.Threads[j].HasName
+		}
+	}
+}
+
+func (d *Dump) readThreadInfo(b []byte) *FormatError {
+	entries, n, _, err := d.extendedList(b, format.ThreadInfoSize)
+	if err != nil {
+		return err
+	}
+	infos := make([]format.ThreadInfo, n)
+	c := format.NewCursor(entries, d.Order)
+	for i := range infos {
+		c.Record(&infos[i])
+		if j, known := d.threadAt[infos[i].ID]; known {
+			d.Threads[j].Info = &infos[i]
+		}
+	}
+	return nil
+}
+
+// ThreadByID returns the number of the thread with that id; the last one if
+// several have it.
+func (d *Dump) ThreadByID(id uint32) (int, bool) {
+	i, ok := d.threadAt[id]
+	return i, ok
+}
+
+// Context decodes the registers at l as the dump's processor has them.
+func (d *Dump) Context(l format.Location) (*format.Context, error) {
+	if d.System == nil {
+		return nil, fault.New(fault.Malformed, "context: no system info says which processor it is of")
+	}
+	b, ok := d.location(l)
+	if !ok {
+		return nil, fault.New(fault.Malformed, "context: %d bytes at %#x are not in the dump", l.Size, l.RVA)
+	}
+	return format.DecodeContext(d.System.Raw.Architecture, b, d.Order)
+}
+
+// ThreadStack returns the region that holds the stack of a thread: the one the
+// thread names, or where that cannot be read (Windows writes null locations)
+// the one that covers the address the thread names; and if the stack pointer
+// lies elsewhere, the region that covers the stack pointer. It returns nil
+// when no such region is in the dump.
+func (d *Dump) ThreadStack(t *Thread, sp uint64, word int) *Region {
+	s := d.region(t.Raw.Stack)
+	if s == nil {
+		s = d.RegionAt(t.Raw.Stack.Start)
+	}
+	if s != nil {
+		if _, ok := s.Uint(sp, word); ok {
+			return s
+		}
+	}
+	if at := d.RegionAt(sp); at != nil {
+		return at
+	}
+	return s
+}
+
+// LastErrorAddress is where Windows keeps GetLastError's value of a thread:
+// thirteen pointers into its environment block, on every processor.
+func (d *Dump) LastErrorAddress(t *Thread) (uint64, bool) {
+	if d.System == nil || d.System.CPU == format.UnknownCPU {
+		return 0, false
+	}
+	a := t.Raw.TEB + 13*uint64(d.System.CPU.PointerSize())
+	return a, a >= t.Raw.TEB
+}

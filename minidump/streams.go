@@ -1,0 +1,137 @@
+package minidump
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"mayday/minidump/format"
+)
+
+// streamReaders lists the streams that are read. Modules need the operating
+// system, so system info comes first.
+var streamReaders = []struct {
+	stream format.StreamType
+	read   func(*Dump, []byte) *FormatError
+}{
+	{format.StreamSystemInfo, (*Dump).readSystemInfo},
+	{format.StreamThreadList, (*Dump).readThreads},
+	{format.StreamThreadNames, (*Dump).readThreadNames},
+	{format.StreamThreadInfoList, (*Dump).readThreadInfo},
+	{format.StreamModuleList, (*Dump).readModules},
+	{format.StreamUnloadedModules, (*Dump).readUnloaded},
+	{format.StreamMemory64List, (*Dump).readMemory64},
+	{format.StreamMemoryList, (*Dump).readMemory},
+	{format.StreamMemoryInfoList, (*Dump).readMemoryInfo},
+	{format.StreamException, (*Dump).readException},
+	{format.StreamMiscInfo, (*Dump).readMisc},
+	{format.StreamBreakpadInfo, (*Dump).readBreakpad},
+	{format.StreamAssertionInfo, (*Dump).readAssertion},
+	{format.StreamHandleData, (*Dump).readHandles},
+	{format.StreamCrashpadInfo, (*Dump).readCrashpad},
+	{format.StreamMacCrashInfo, (*Dump).readMacCrashInfo},
+	{format.StreamMacBootArgs, (*Dump).readMacBootArgs},
+	{format.StreamLinuxMaps, (*Dump).readLinuxMaps},
+	{format.StreamLinuxCPUInfo, linuxFile(func(l *LinuxFiles) *[]byte { return &l.CPUInfo })},
+	{format.StreamLinuxProcStatus, linuxFile(func(l *LinuxFiles) *[]byte { return &l.Status })},
+	{format.StreamLinuxLSBRelease, linuxFile(func(l *LinuxFiles) *[]byte { return &l.LSBRelease })},
+	{format.StreamLinuxCmdLine, linuxFile(func(l *LinuxFiles) *[]byte { return &l.CmdLine })},
+	{format.StreamLinuxEnviron, linuxFile(func(l *LinuxFiles) *[]byte { return &l.Environ })},
+	{format.StreamLinuxAuxv, linuxFile(func(l *LinuxFiles) *[]byte { return &l.Auxv })},
+	{format.StreamLinuxDSODebug, linuxFile(func(l *LinuxFiles) *[]byte { return &l.DSODebug })},
+	{format.StreamLinuxProcLimits, linuxFile(func(l *LinuxFiles) *[]byte { return &l.Limits })},
+	{format.StreamSoftErrors, (*Dump).readSoftErrors},
+	{format.StreamCommentA, (*Dump).readCommentA},
+	{format.StreamCommentW, (*Dump).readCommentW},
+}
+
+func (d *Dump) readStreams() {
+	for _, s := range streamReaders {
+		b, err := d.stream(s.stream)
+		if err == nil && b != nil {
+			err = s.read(d, b)
+		}
+		if err != nil {
+			err.Stream = s.stream
+			if err.Offset == 0 {
+				err.Offset = d.streamOffset(s.stream)
+			}
+			d.noteError(err)
+		}
+	}
+	d.index()
+}
+
+// index sorts what is looked up by address.
+func (d *Dump) index() {
+	ranges := make([]addressRange, 0, max(len(d.Modules), 1))
+	for i := range d.Modules {
+		if r, ok := spanOf(d.Modules[i].Base, d.Modules[i].Size, i); ok {
+			ranges = append(ranges, r)
+		}
+	}
+	d.moduleIdx = newRangeIndex(ranges)
+	ranges = make([]addressRange, 0, len(d.Memory))
+	for i := range d.Memory {
+		if r, ok := spanOf(d.Memory[i].Base, d.Memory[i].Size, i); ok {
+			ranges = append(ranges, r)
+		}
+	}
+	d.memoryIdx = newRangeIndex(ranges)
+}
+
+func (d *Dump) streamOffset(t format.StreamType) uint64 {
+	for i := len(d.Streams) - 1; i >= 0; i-- {
+		if d.Streams[i].Type == t {
+			return uint64(d.Streams[i].Location.RVA)
+		}
+	}
+	return 0
+}
+
+// bad is an error within a stream; readStreams adds which one it is.
+func bad(text string, args ...any) *FormatError {
+	return &FormatError{Detail: fmt.Sprintf(text, args...)}
+}
+
+// list returns the entries of a counted list: a 32-bit count and entries of
+// size bytes each. Some writers put 4 bytes of padding behind the count, which
+// shows in the stream's length alone; any other length makes the list
+// unusable, since nobody can say where its entries are.
+func (d *Dump) list(b []byte, size int) (entries []byte, count int, err *FormatError) {
+	if len(b) < 4 {
+		return nil, 0, bad("a count has 4 bytes, %d are there", len(b))
+	}
+	n := uint64(d.Order.Uint32(b))
+	want := 4 + n*uint64(size)
+	switch uint64(len(b)) {
+	case want:
+		return b[4:], int(n), nil
+	case want + 4:
+		return b[8:], int(n), nil
+	}
+	return nil, 0, bad("%d entries of %d bytes are claimed, the stream has %d bytes", n, size, len(b))
+}
+
+// extendedList returns the entries of a list that states the sizes of its
+// header and entries. Entries of an unknown size are refused.
+func (d *Dump) extendedList(b []byte, sizes ...int) (entries []byte, count, size int, err *FormatError) {
+	if len(b) < 12 {
+		return nil, 0, 0, bad("a list header has 12 bytes, %d are there", len(b))
+	}
+	header, entry, n := uint64(d.Order.Uint32(b)), uint64(d.Order.Uint32(b[4:])), uint64(d.Order.Uint32(b[8:]))
+	if header >= 16 && d.Order == binary.BigEndian && n == 0 && len(b) >= 16 {
+		n = uint64(d.Order.Uint32(b[12:])) // the low half of a 64-bit count, big endian
+	}
+	for _, s := range sizes {
+		if entry == uint64(s) {
+			size = s
+		}
+	}
+	switch {
+	case size == 0:
+		return nil, 0, 0, bad("entries of %d bytes are unknown", entry)
+	case header < 12 || header+n*entry > uint64(len(b)):
+		return nil, 0, 0, bad("%d entries of %d bytes after %d are claimed, the stream has %d bytes", n, entry, header, len(b))
+	}
+	return b[header:], int(n), size, nil
+}
