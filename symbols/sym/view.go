@@ -1,0 +1,211 @@
+package sym
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"mayday/symbols"
+)
+
+// View answers lookups over a table under one reading. It is a small value
+// and safe for use from several goroutines.
+type View struct {
+	t       *Table
+	reading symbols.Reading
+}
+
+// unknownName stands for an empty name in the symbolicate reading.
+const unknownName = "<unknown>"
+
+// Corrupt reports whether the file breaks the rules of the reading: in parity
+// a line that the strict grammar refuses, after which nothing is found; in the
+// others that lines were skipped.
+func (v View) Corrupt() bool {
+	if v.reading == symbols.Parity {
+		return v.t.verdict.Strict != 0
+	}
+	return v.t.verdict.Skipped != 0
+}
+
+// unusable reports whether the reading finds nothing in the file at all.
+func (v View) unusable() bool { return v.reading == symbols.Parity && v.t.verdict.Strict != 0 }
+
+// Module is what the head of the file says.
+func (v View) Module() symbols.Module { return v.t.module }
+
+// Resolve finds what covers offset, in ids; see Location for names. It reports
+// false when nothing does.
+func (v View) Resolve(offset uint64, h *Hit) bool {
+	switch v.reading {
+	case symbols.Symbolicate:
+		return offset < 1<<32 && v.t.symbolic(h, offset, false)
+	case symbols.Parity:
+		return !v.unusable() && v.t.walker(h, offset, true)
+	}
+	if v.t.symbolic(h, offset, true) {
+		return true
+	}
+	return v.behind(h, offset)
+}
+
+// behind finds a PUBLIC by the walker's rules for an offset that no function
+// answers for. Inside a function whose records say nothing it is the function
+// that counts.
+func (v View) behind(h *Hit, offset uint64) bool {
+	return v.t.walker(h, offset, false)
+}
+
+// Function finds the function that covers offset, or the PUBLIC that counts
+// for it.
+func (v View) Function(offset uint64) (symbols.Function, bool) {
+	var h Hit
+	ok := false
+	if v.reading == symbols.Parity {
+		ok = !v.unusable() && v.t.walker(&h, offset, false)
+	} else {
+		ok = v.Resolve(offset, &h)
+	}
+	if !ok {
+		return symbols.Function{}, false
+	}
+	return v.function(&h), true
+}
+
+func (v View) function(h *Hit) symbols.Function {
+	name := v.text(h.name)
+	if name == "" && v.reading == symbols.Symbolicate {
+		name = unknownName
+	}
+	return symbols.Function{Name: name, Address: h.Address, Size: h.Size, ParamSize: h.ParamSize, Public: h.Public, Multiple: h.Multiple}
+}
+
+// Locate finds what source says about offset.
+func (v View) Locate(offset uint64) (symbols.Location, bool) {
+	var h Hit
+	if !v.Resolve(offset, &h) {
+		return symbols.Location{}, false
+	}
+	return v.Location(&h), true
+}
+
+// Location puts names to the ids of a hit of this view.
+func (v View) Location(h *Hit) symbols.Location {
+	l := symbols.Location{Function: v.function(h)}
+	if len(h.Calls) == 0 {
+		l.File, l.HasFile, l.Line, l.HasLine = v.source(h.File, h.Line, h.HasLine)
+		if v.reading == symbols.Parity && h.HasLine && l.HasFile {
+			l.HasLine = true // a line 0 is printed
+		}
+		return l
+	}
+	c := h.Calls[0]
+	l.File, l.HasFile, l.Line, l.HasLine = v.source(c.File, c.Line, true)
+	if v.reading == symbols.Parity {
+		l.HasLine = l.HasFile
+	}
+	l.Inlines = make([]symbols.Inline, 0, len(h.Calls))
+	for i := len(h.Calls) - 1; i >= 0; i-- {
+		file, line, have := h.File, h.Line, h.HasLine
+		if i+1 < len(h.Calls) {
+			file, line, have = h.Calls[i+1].File, h.Calls[i+1].Line, true
+		}
+		var in symbols.Inline
+		name, known := v.t.origin(h.Calls[i].Origin)
+		if !known && v.reading == symbols.Parity {
+			continue
+		}
+		in.Function = name
+		in.File, in.HasFile, in.Line, in.HasLine = v.source(file, line, have)
+		l.Inlines = append(l.Inlines, in)
+	}
+	return l
+}
+
+// source puts names to a file and line; the line counts only if the file is
+// known and it is not 0.
+func (v View) source(file, line uint32, have bool) (string, bool, uint32, bool) {
+	if !have {
+		return "", false, 0, false
+	}
+	at, ok := v.t.files.get(&v.t.store, uint64(file))
+	if !ok {
+		return "", false, 0, false
+	}
+	name := v.text(ref(at))
+	if v.reading == symbols.Symbolicate {
+		if name = NormalizePath(name); name == "" {
+			return "", false, 0, false
+		}
+	}
+	return name, true, line, line != 0
+}
+
+// origin is the name of an INLINE_ORIGIN record. In the old form a file number
+// stands before it.
+func (t *Table) origin(id uint32) (string, bool) {
+	at, ok := t.origins.get(&t.store, uint64(id))
+	if !ok {
+		return "", false
+	}
+	name := valid(t.store.text(ref(at)))
+	if t.oldInlines {
+		if n, rest, ok := strings.Cut(name, " "); ok && strings.Trim(n, "-0123456789") == "" {
+			name = rest
+		}
+	}
+	return name, true
+}
+
+func (v View) text(r ref) string { return valid(v.t.store.text(r)) }
+
+// valid makes a string of a name; bytes that are no UTF-8 are replaced, as
+// answers are JSON.
+func valid(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	return strings.ToValidUTF8(string(b), "\uFFFD")
+}
+
+// CFI finds the STACK CFI records that cover offset.
+func (v View) CFI(offset uint64) (symbols.CFI, bool) {
+	if v.unusable() {
+		return symbols.CFI{}, false
+	}
+	return v.t.cfiAt(offset, nil)
+}
+
+// Win finds the STACK WIN records that cover offset.
+func (v View) Win(offset uint64) (symbols.Win, bool) {
+	if v.unusable() {
+		return symbols.Win{}, false
+	}
+	w := symbols.Win{FPO: v.t.winAt(0, offset), FrameData: v.t.winAt(1, offset)}
+	return w, w.FPO != nil || w.FrameData != nil
+}
+
+// HasWin reports whether the file has STACK WIN records of use.
+func (v View) HasWin() bool {
+	return !v.unusable() && v.t.win[0].count+v.t.win[1].count > 0
+}
+
+// cfiRow is a STACK CFI record of an open range.
+type cfiRow struct {
+	at   uint64
+	rule uint64
+}
+
+// sortRows puts rows in the order of their addresses, which is that of the
+// file but for odd writers.
+func sortRows(rows []cfiRow) {
+	slices.SortStableFunc(rows, func(a, b cfiRow) int {
+		switch {
+		case a.at < b.at:
+			return -1
+		case a.at > b.at:
+			return 1
+		}
+		return 0
+	})
+}
