@@ -124,6 +124,70 @@ type Search struct {
 
 // Collector bounds and shapes intake.
 type Collector struct {
+	Answer         string        `yaml:"answer" default:"auto" choices:"auto|crashid|bare" doc:"Answer to an accepted crash: a CrashID= line, the bare id, or by client (bare for Crashpad, Breakpad and Electron)."`
+	ViewURL        string        `yaml:"view_url" default:"" doc:"Sent as ViewURL= line with the crash id for {id}; empty sends none."`
+	StopSending    []string      `yaml:"stop_sending" default:"" doc:"Product/Version pairs whose clients are told to stop sending reports."`
+	SubmitterToken string        `yaml:"submitter_token" default:"" secret:"true" doc:"Bearer token that lets a client choose crash ids and times; empty lets nobody."`
+	MaxBody        Bytes         `yaml:"max_body" default:"25MiB" doc:"Largest request body, as it comes over the wire."`
+	MaxUnpacked    Bytes         `yaml:"max_unpacked" default:"200MiB" doc:"Largest request body after decompression."`
+	MaxAnnotations Bytes         `yaml:"max_annotations" default:"20MiB" doc:"Most bytes of annotations in one crash."`
+	MaxParts       int           `yaml:"max_parts" default:"10000" doc:"Most parts in one request."`
+	MaxDumps       int           `yaml:"max_dumps" default:"200" doc:"Most dumps and other files in one crash."`
+	StallTimeout   time.Duration `yaml:"stall_timeout" default:"60s" doc:"How long a client may send nothing of its body."`
+	TotalTimeout   time.Duration `yaml:"total_timeout" default:"10m" doc:"How long one request may take to arrive."`
+	SaveTimeout    time.Duration `yaml:"save_timeout" default:"15s" doc:"How long the bucket and the queue may take before a crash goes to the spool."`
+	MaxRequests    int           `yaml:"max_requests" default:"256" doc:"Crashes received at once; more wait a moment, then get 503."`
+	RateLimit      int           `yaml:"rate_limit" default:"0" doc:"Crashes a minute that one address may send; 0 is no limit."`
+	Spool          string        `yaml:"spool" default:"" doc:"Directory on persistent disk where crashes wait when the bucket or queue is down; empty is <data_dir>/spool; off keeps none and answers 503."`
+	SpoolSize      Bytes         `yaml:"spool_size" default:"10GiB" doc:"Most disk the spool may take; past it crashes get 503."`
+	Mapping        []string      `yaml:"mapping" default:"_productName=ProductName,prod=ProductName,_version=Version,ver=Version,ptype=ProcessType,process_type=ProcessType,plat=Platform,platform=Platform,channel=ReleaseChannel,comments=Comments" doc:"FROM=TO pairs: annotation FROM is copied to TO when a crash has no TO, so that other clients' names are understood; the first that applies wins."`
+	Remove         []string      `yaml:"remove" default:"Email,TelemetryClientId,TelemetryServerURL,TelemetrySessionId" doc:"Annotations that are never stored."`
+	Throttle       Throttle      `yaml:"throttle"`
+}
+
+// Throttle says which crashes are kept. docs/examples/mozilla.yaml shows it in use.
+type Throttle struct {
+	File     string            `yaml:"file" default:"" doc:"YAML file with products, packages and rules that take the place of those here; reread when it changes."`
+	Products []string          `yaml:"products" default:"" doc:"Products whose crashes are kept when products.strict is set; empty takes the names of products.list."`
+	Packages []ThrottlePackage `yaml:"packages" doc:"Package names a product may come as: product, names."`
+	Rules    []ThrottleRule    `yaml:"rules" doc:"Rules tried in order until one decides: name, when (conditions), result (accept, defer, reject, fakeaccept, continue), percent, else. None keeps everything but unknown products."`
+}
+
+// ThrottlePackage names the packages that a product may come as.
+type ThrottlePackage struct {
+	Product string   `yaml:"product"`
+	Names   []string `yaml:"names"`
+}
+
+// ThrottleRule decides on crashes that fulfil all its conditions.
+type ThrottleRule struct {
+	Name    string              `yaml:"name"`
+	When    []ThrottleCondition `yaml:"when"`    // none: every crash
+	Result  string              `yaml:"result"`  // accept, defer, reject, fakeaccept or continue
+	Percent *float64            `yaml:"percent"` // of the crashes get result, the others else; nil: all
+	Else    string              `yaml:"else"`
+}
+
+// ThrottleCondition compares one value with exactly one operand.
+type ThrottleCondition struct {
+	Field   string  `yaml:"field"`   // annotation that is looked at
+	Path    string  `yaml:"path"`    // its value is JSON: look at what lies at this path, dots between keys
+	Text    *string `yaml:"text"`    // look at this text instead of a field
+	Default *string `yaml:"default"` // stands for a missing field; without it the condition fails
+	Fold    bool    `yaml:"fold"`    // compare without regard to case
+
+	Exists        *bool    `yaml:"exists"`
+	Is            *string  `yaml:"is"`
+	IsNot         *string  `yaml:"is_not"`
+	In            []string `yaml:"in"`
+	NotIn         []string `yaml:"not_in"`
+	NotInList     string   `yaml:"not_in_list"` // products, or packages (of the crash's product); an empty list holds everything
+	Prefix        *string  `yaml:"prefix"`
+	Matches       *string  `yaml:"matches"` // regular expression
+	Before        *string  `yaml:"before"`  // comes before this text, byte by byte; an empty value does not
+	AtMost        *float64 `yaml:"at_most"` // is a number of at most this
+	AtLeast       *float64 `yaml:"at_least"`
+	OlderThanDays *int     `yaml:"older_than_days"` // is a build id (YYYYMMDDhhmmss) whose day is longer ago
 }
 
 // Processor bounds the work on one crash.

@@ -56,11 +56,14 @@ func WriteExample(w io.Writer) error {
 			dir, name = s.Path[:i], s.Path[i+1:]
 		}
 		if dir != section {
-			section = dir
 			fmt.Fprintln(w)
 			for depth, part := range strings.Split(dir, ".") {
+				if strings.HasPrefix(section+".", strings.Join(strings.Split(dir, ".")[:depth+1], ".")+".") {
+					continue // said already, further up
+				}
 				fmt.Fprintf(w, "#%s%s:\n", strings.Repeat("  ", depth), part)
 			}
+			section = dir
 		}
 		indent := ""
 		if dir != "" {

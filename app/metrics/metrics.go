@@ -10,4 +10,21 @@ var (
 	// Indexer
 	IndexerCrashes = counter("indexer.crashes", "Processed crashes handed to the search index.", oneOf("result", "indexed", "gone", "failed"))
 	IndexerSeconds = histogram("indexer.batch_seconds", "Time to index one batch of crashes.", Seconds)
+
+	// Collector
+	CollectorCrashes    = counter("collector.crashes", "Well-formed crashes received, by what throttling said.", oneOf("result", "accept", "defer", "reject", "fakeaccept"))
+	CollectorRules      = counter("collector.rules", "Crashes decided on by each throttle rule.", atMost(500, "rule"))
+	CollectorMalformed  = counter("collector.malformed", "Requests that are no crash, by reason.", oneOf("reason", "no_content_type", "wrong_content_type", "no_boundary", "no_content_length", "bad_gzip", "bad_encoding", "invalid_json", "invalid_json_value", "invalid_dump_name", "invalid_payload_structure", "no_annotations", "invalid_uuid"))
+	CollectorLimited    = counter("collector.limited", "Requests refused by a limit.", oneOf("limit", "body", "unpacked", "annotations", "parts", "dumps", "header", "rate", "requests", "stalled", "storage"))
+	CollectorEncoded    = counter("collector.encoded", "Requests with a compressed body.", oneOf("encoding", "gzip", "deflate", "zstd"))
+	CollectorSize       = histogram("collector.crash_bytes", "Size of a crash: compressed on the wire, or as it came or was unpacked.", Size, oneOf("payload", "compressed", "uncompressed"))
+	CollectorSeconds    = histogram("collector.request_seconds", "Time to receive, decide on, store and answer a crash.", Seconds)
+	CollectorSave       = histogram("collector.save_seconds", "Time to store a crash.", Seconds, oneOf("to", "bucket", "spool"))
+	CollectorPublish    = histogram("collector.publish_seconds", "Time to put a crash into the queue.", Seconds)
+	CollectorFailures   = counter("collector.failures", "Crashes that the bucket or the queue did not take at once.", oneOf("by", "bucket", "queue"))
+	CollectorLost       = counter("collector.lost", "Crashes answered with 503 because nothing could store them.")
+	CollectorToken      = counter("collector.unauthorized", "Requests that chose a crash id without the right token.")
+	CollectorSpool      = gauge("collector.spool_crashes", "Crashes that wait in the spool.")
+	CollectorSpoolBytes = gauge("collector.spool_bytes", "Disk the spool takes.")
+	CollectorForwarded  = counter("collector.forwarded", "Crashes taken out of the spool.", oneOf("result", "stored", "aside"))
 )
