@@ -1,0 +1,141 @@
+package processor
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"mayday/app/fault"
+	"mayday/roles/processor/rules"
+)
+
+// failedSignature is the signature until a rule makes a real one.
+const failedSignature = "EMPTY: crash failed to process"
+
+// startLayout is how the first note writes the time.
+const startLayout = "2006-01-02 15:04:05.000000+00:00"
+
+// Job is one crash to be processed.
+type Job struct {
+	ID      string
+	Ruleset string // "" is the default one
+	Raw     map[string]any
+	Dumps   []rules.Dump
+	Missing []string // dumps that are listed and gone
+	// Previous is the processed crash of an earlier round, nil when there is none.
+	Previous map[string]any
+}
+
+// RuleFailure is a rule that failed on a crash.
+type RuleFailure struct {
+	Rule  string
+	Err   error
+	Stack []byte // where it panicked; nil when it only returned an error
+}
+
+// Result is what became of a Job.
+type Result struct {
+	Processed map[string]any
+	Failures  []RuleFailure
+	// Timings is how long each rule took, in the order they ran.
+	Timings []RuleTiming
+}
+
+// RuleTiming is how long one rule took.
+type RuleTiming struct {
+	Rule string
+	Took time.Duration
+}
+
+// Pipeline runs the rules over crashes. It holds no state of a crash, so any
+// number of goroutines may use one.
+type Pipeline struct {
+	Env  rules.Env
+	Host string           // named in the first note
+	Now  func() time.Time // nil is time.Now
+}
+
+// Process runs the rules of the job's ruleset. A rule that fails leaves a note
+// and is reported; the others run all the same. An error means that there is
+// no processed crash to store: the ruleset is unknown, or ctx ended.
+func (p *Pipeline) Process(ctx context.Context, j Job) (*Result, error) {
+	now := p.Now
+	if now == nil {
+		now = time.Now
+	}
+	if j.Ruleset == "" || j.Previous == nil {
+		// Without a processed crash there is nothing to make a signature of.
+		if j.Ruleset == RegenerateSignature || j.Ruleset == "" {
+			j.Ruleset = DefaultRuleset
+		}
+	}
+	list := rulesOf(j.Ruleset)
+	if list == nil {
+		return nil, fault.New(fault.Invalid, "ruleset %q is none of %s", j.Ruleset, strings.Join(Rulesets(), ", "))
+	}
+	c := &rules.Crash{ID: j.ID, Raw: maps.Clone(j.Raw), Dumps: slices.Clone(j.Dumps), Missing: j.Missing, Now: now()}
+	if c.Raw == nil {
+		c.Raw = map[string]any{}
+	}
+	slices.SortFunc(c.Dumps, func(a, b rules.Dump) int { return strings.Compare(a.Name, b.Name) })
+	start(c, j)
+	c.Note(">>> Start processing: %s (%s)", c.Now.UTC().Format(startLayout), p.Host)
+	res := &Result{Processed: c.Processed}
+	for i := range list {
+		began := time.Now()
+		f := p.run(ctx, &list[i], c)
+		if err := ctx.Err(); err != nil {
+			return nil, fault.Wrap(err, "process crash %s", j.ID)
+		}
+		res.Timings = append(res.Timings, RuleTiming{list[i].Name, time.Since(began)})
+		if f != nil {
+			c.Note("ruleset '%s' rule '%s' failed: %s", j.Ruleset, f.Rule, fault.Of(f.Err))
+			res.Failures = append(res.Failures, *f)
+		}
+	}
+	c.Processed["success"] = true
+	c.Processed["processor_notes"] = strings.Join(c.Notes, "\n")
+	c.Processed["completed_datetime"] = rules.FormatDate(now())
+	return res, nil
+}
+
+// maxHistory bounds the notes of earlier rounds; a crash that is reprocessed
+// for ever must not grow for ever.
+const maxHistory = 100
+
+// start makes the document that the rules fill: empty but for the notes of
+// earlier rounds, or the earlier document where only the signature is redone.
+func start(c *rules.Crash, j Job) {
+	c.Processed = map[string]any{}
+	if j.Ruleset != DefaultRuleset {
+		c.Processed = maps.Clone(j.Previous)
+	}
+	history := []any{}
+	if notes, _ := j.Previous["processor_notes"].(string); notes != "" {
+		history = append(history, notes)
+	}
+	if old, ok := j.Previous["processor_history"].([]any); ok {
+		history = append(history, old...)
+	}
+	c.Processed["processor_history"] = history[:min(len(history), maxHistory)]
+	c.Processed["success"] = false
+	c.Processed["started_datetime"] = rules.FormatDate(c.Now)
+	c.Processed["signature"] = failedSignature
+}
+
+// run runs one rule and turns a panic into its failure.
+func (p *Pipeline) run(ctx context.Context, r *rules.Rule, c *rules.Crash) (failure *RuleFailure) {
+	defer func() {
+		if v := recover(); v != nil {
+			failure = &RuleFailure{Rule: r.Name, Err: fault.New(fault.Internal, "panic: %s", fmt.Sprint(v)), Stack: debug.Stack()}
+		}
+	}()
+	if err := r.Run(ctx, &p.Env, c); err != nil {
+		return &RuleFailure{Rule: r.Name, Err: err}
+	}
+	return nil
+}
