@@ -4,14 +4,21 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 	"go.uber.org/zap"
+	"gocloud.dev/blob"
 
 	"mayday/app/config"
 	"mayday/app/fault"
 	"mayday/roles"
+	"mayday/storage"
 	"mayday/storage/catalog"
+	"mayday/storage/filebucket"
+	"mayday/storage/queue"
+	"mayday/storage/schema"
+	"mayday/storage/search/plan"
 )
 
 // deps opens what roles and commands share, each thing on its first use, and
@@ -23,6 +30,11 @@ type deps struct {
 	closers []closer
 
 	catalog *catalog.DB
+	buckets map[string]*blob.Bucket
+	crashes *storage.Crashes
+	queues  *queue.Queues
+	schema  *schema.Table
+	fields  *plan.Fields
 }
 
 type closer struct {
@@ -84,5 +96,98 @@ func (d *deps) Catalog(ctx context.Context) (*catalog.DB, error) {
 		d.onClose("catalog", db.Close)
 		d.checks = append(d.checks, roles.Check{Name: "catalog", Ask: db.Check})
 		return db, nil
+	})
+}
+
+// bucket opens a bucket by its URL; "" is the folder name below the data
+// directory. Roles that name the same bucket share it.
+func (d *deps) bucket(ctx context.Context, url, name string) (_ *blob.Bucket, err error) {
+	if b := d.buckets[name]; b != nil {
+		return b, nil
+	}
+	defer fault.In(&err, "bucket %s", name)
+	o := filebucket.Options{Fsync: d.cfg.Storage.Fsync}
+	var b *blob.Bucket
+	switch {
+	case url == "":
+		b, err = filebucket.Open(filepath.Join(d.cfg.DataDir, name), o)
+	case strings.HasPrefix(url, filebucket.Scheme+":"):
+		b, err = filebucket.OpenURL(url, o)
+	default:
+		b, err = blob.OpenBucket(ctx, url)
+	}
+	if err != nil {
+		return nil, fault.As(fault.Unavailable, err, "open")
+	}
+	if d.buckets == nil {
+		d.buckets = map[string]*blob.Bucket{}
+	}
+	d.buckets[name] = b
+	d.onClose("bucket "+name, b.Close)
+	return b, nil
+}
+
+// uploads bounds the objects written at once: the writers of cloud buckets
+// hold a part of each in memory.
+const uploads = 16
+
+// Crashes is the store of raw and processed crashes.
+func (d *deps) Crashes(ctx context.Context) (*storage.Crashes, error) {
+	return once(&d.crashes, func() (*storage.Crashes, error) {
+		b, err := d.bucket(ctx, d.cfg.Storage.Crashes, "crashes")
+		if err != nil {
+			return nil, err
+		}
+		c := storage.NewCrashes(b, storage.Options{Uploads: uploads})
+		d.checks = append(d.checks, roles.Check{Name: "crashes", Ask: c.Health})
+		return c, nil
+	})
+}
+
+// SymbolsBucket holds uploaded symbols.
+func (d *deps) SymbolsBucket(ctx context.Context) (*blob.Bucket, error) {
+	return d.bucket(ctx, d.cfg.Storage.Symbols, "symbols")
+}
+
+// Queues connect the roles.
+func (d *deps) Queues(ctx context.Context) (*queue.Queues, error) {
+	return once(&d.queues, func() (*queue.Queues, error) {
+		url := d.cfg.Queue.URL
+		if url == "" {
+			url = "sqlite://" + filepath.Join(d.cfg.DataDir, "queue.db")
+		}
+		q, err := queue.Open(ctx, url, queue.Options{Lease: d.cfg.Queue.Lease, Fsync: d.cfg.Storage.Fsync, Drivers: queueDrivers()})
+		if err != nil {
+			return nil, err
+		}
+		d.onClose("queues", func() error { return q.Close(context.WithoutCancel(ctx)) })
+		d.checks = append(d.checks, roles.Check{Name: "queues", Ask: q.Check})
+		return q, nil
+	})
+}
+
+// Schema is the field table with the rows that the configuration adds.
+func (d *deps) Schema() (*schema.Table, error) {
+	return once(&d.schema, func() (*schema.Table, error) {
+		var overlays [][]byte
+		for _, file := range d.cfg.Schema.Extra {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return nil, fault.As(fault.Invalid, err, "schema.extra")
+			}
+			overlays = append(overlays, text)
+		}
+		return schema.Load(overlays...)
+	})
+}
+
+// Fields are the search fields of the field table.
+func (d *deps) Fields() (*plan.Fields, error) {
+	return once(&d.fields, func() (*plan.Fields, error) {
+		t, err := d.Schema()
+		if err != nil {
+			return nil, err
+		}
+		return searchFields(t)
 	})
 }

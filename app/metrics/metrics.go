@@ -27,4 +27,7 @@ var (
 	CollectorSpool      = gauge("collector.spool_crashes", "Crashes that wait in the spool.")
 	CollectorSpoolBytes = gauge("collector.spool_bytes", "Disk the spool takes.")
 	CollectorForwarded  = counter("collector.forwarded", "Crashes taken out of the spool.", oneOf("result", "stored", "aside"))
+
+	// Jobs
+	JobRuns = counter("jobs.runs", "Runs of jobs by name and result.", atMost(50, "job"), oneOf("result", "done", "failed"))
 )
