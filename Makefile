@@ -1,0 +1,50 @@
+# The targets people use; `make` alone lists them.
+GO       ?= go
+FUZZTIME ?= 10s
+
+.PHONY: list run build test check race fuzz bench e2e browser docs screenshots clean
+list:
+	@sed -n 's/^## //p' Makefile
+
+## make run          build and serve everything on 127.0.0.1:8000
+run:
+	$(GO) run . serve
+
+## make build        one static binary: ./mayday
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o mayday .
+
+## make test         every test that needs nothing but Go (others skip and say why)
+test:
+	$(GO) test ./...
+
+## make check        what must pass before every commit: format, vet, staticcheck, tests
+check:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt these:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+	$(GO) test ./...
+
+## make race         the race detector, on everything without cloud SDKs
+race:
+	CGO_ENABLED=1 $(GO) test -race -short $$($(GO) list ./... | grep -v -E '^mayday$$|^mayday/app$$|^mayday/test')
+
+## make fuzz         each fuzz target for FUZZTIME (10s)
+fuzz:
+	FUZZTIME=$(FUZZTIME) test/fuzz.sh
+
+## make bench        Go benchmarks of every hot path
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+## make e2e          the real binary, end to end (also part of make test)
+e2e:
+	$(GO) test -count=1 ./test/...
+
+## make docs         renew config.example.yaml
+docs:
+	$(GO) run . config --example > config.example.yaml
+
+clean:
+	rm -f mayday
