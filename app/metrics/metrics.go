@@ -30,4 +30,11 @@ var (
 
 	// Jobs
 	JobRuns = counter("jobs.runs", "Runs of jobs by name and result.", atMost(50, "job"), oneOf("result", "done", "failed"))
+	// Symbols
+	SymbolsCacheOpens     = counter("symbols.cache_opens", "Modules opened for lookup, by where their compiled symbols came from.", oneOf("source", "open", "disk", "shared", "compiled", "absent", "failed"))
+	SymbolsCompileSeconds = histogram("symbols.compile_seconds", "Time to fetch and compile the symbols of one module.", Seconds)
+	SymbolsCacheBytes     = gauge("symbols.cache_bytes", "Bytes of compiled symbols on the local disk.")
+	SymbolsCacheEvictions = counter("symbols.cache_evictions", "Compiled files removed to make room.")
+	SymbolicateRequests   = counter("symbolicate.requests", "Requests to the symbolication API, by version and outcome.", oneOf("version", "v4", "v5", "v6"), oneOf("result", "ok", "refused", "failed"))
+	SymbolicateFrames     = counter("symbolicate.frames", "Frames symbolicated, by outcome.", oneOf("result", "found", "missing"))
 )

@@ -1,0 +1,23 @@
+//go:build unix
+
+package cache
+
+import (
+	"os"
+	"syscall"
+
+	"mayday/app/fault"
+)
+
+// mapFile maps a file for reading. Files of this package are never truncated
+// in place, so that a mapped page cannot vanish.
+func mapFile(f *os.File, size int64) ([]byte, func() error, error) {
+	if size != int64(int(size)) {
+		return nil, nil, fault.New(fault.TooLarge, "%d bytes do not fit the address space", size)
+	}
+	data, err := syscall.Mmap(int(f.Fd()), 0, int(size), syscall.PROT_READ, syscall.MAP_SHARED)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("mmap", err)
+	}
+	return data, func() error { return syscall.Munmap(data) }, nil
+}
