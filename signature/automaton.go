@@ -2,25 +2,52 @@ package signature
 
 // automaton finds any of several words anywhere in the first line of a text,
 // in one pass (the method of Aho and Corasick, as a table). A word may have
-// further words that must follow it.
+// further words that must follow it; if they do not follow its first place,
+// they follow no other, so each such word is tried once.
 type automaton struct {
 	sequences [][]string
-	class     [256]uint8 // column of a byte; 0: in no word; lineEnd: newline
+	loose     [][]string // sequences looked for one by one
+	class     [256]uint8 // column of a byte; 0: in no word
 	columns   int
 	next      []uint16 // state*columns + column
+	bits      []uint8  // by sequence of several words: its bit
 	accept    [][]int  // by state: the sequences whose first word ends here
 }
 
-func (a *automaton) add(words []string) { a.sequences = append(a.sequences, words) }
+// Bounds of the table: what is beyond them is looked for one by one.
+const (
+	maxStates  = 1 << 14
+	maxSeveral = 64 // sequences of several words: one bit each
+)
 
-// maxStates bounds the table: beyond it, words are looked for one by one.
-const maxStates = 1 << 14
+func (a *automaton) add(words []string) {
+	states, several := len(words[0])+1, 0
+	for _, s := range a.sequences {
+		states += len(s[0])
+		if len(s) > 1 {
+			several++
+		}
+	}
+	if states > maxStates || several == maxSeveral && len(words) > 1 {
+		a.loose = append(a.loose, words)
+		return
+	}
+	a.sequences = append(a.sequences, words)
+}
+
+// empty reports whether nothing was added.
+func (a *automaton) empty() bool { return len(a.sequences)+len(a.loose) == 0 }
 
 func (a *automaton) match(s string) bool {
-	if len(a.accept) == 0 {
-		return a.slow(s)
+	for _, words := range a.loose {
+		if hasWords(s, words) {
+			return true
+		}
 	}
-	state := 0
+	if len(a.accept) == 0 {
+		return false
+	}
+	state, tried := 0, uint64(0)
 	for i := 0; i < len(s); i++ {
 		if s[i] == '\n' {
 			return false
@@ -30,18 +57,14 @@ func (a *automaton) match(s string) bool {
 			continue
 		}
 		for _, k := range a.accept[state] {
-			if hasWords(s[i+1:], a.sequences[k][1:]) {
+			bit := uint64(1) << a.bits[k]
+			if len(a.sequences[k]) == 1 {
 				return true
 			}
-		}
-	}
-	return false
-}
-
-func (a *automaton) slow(s string) bool {
-	for _, words := range a.sequences {
-		if hasWords(s, words) {
-			return true
+			if tried&bit == 0 && hasWords(s[i+1:], a.sequences[k][1:]) {
+				return true
+			}
+			tried |= bit
 		}
 	}
 	return false
@@ -50,12 +73,16 @@ func (a *automaton) slow(s string) bool {
 // build makes the table. The first words are put into a trie, then each state
 // is given the steps of the longest suffix of it that is a state, too.
 func (a *automaton) build() {
-	total := 1
-	for _, w := range a.sequences {
-		total += len(w[0])
-	}
-	if len(a.sequences) == 0 || total > maxStates {
+	if len(a.sequences) == 0 {
 		return
+	}
+	a.bits = make([]uint8, len(a.sequences))
+	several := uint8(0)
+	for k, w := range a.sequences {
+		if len(w) > 1 {
+			a.bits[k] = several
+			several++
+		}
 	}
 	a.columns = 1
 	for _, w := range a.sequences {

@@ -75,8 +75,13 @@ func (n *normalizer) types(cpp bool) {
 }
 
 func keepType(before, slice []byte) bool {
-	return bytes.HasSuffix(before, operatorWord) || bytes.Contains(slice, asWord) ||
-		bytes.Contains(slice, inWord) || bytes.Equal(slice, nameOmitted)
+	if bytes.HasSuffix(before, operatorWord) {
+		return true
+	}
+	if len(slice) < len("< as >") || bytes.IndexByte(slice, ' ') < 0 {
+		return false // as most are
+	}
+	return bytes.Contains(slice, asWord) || bytes.Contains(slice, inWord) || bytes.Equal(slice, nameOmitted)
 }
 
 // arguments drops argument lists. C++ keeps the anonymous namespace and
@@ -167,7 +172,7 @@ func (n *normalizer) matchAngles(text []byte) {
 		n.closes = make([]int, len(text))
 	}
 	closes := n.closes[:len(text)]
-	var opened []int
+	opened := n.opened[:0]
 	for i := range text {
 		switch text[i] {
 		case '<':
@@ -184,5 +189,5 @@ func (n *normalizer) matchAngles(text []byte) {
 			}
 		}
 	}
-	n.closes = closes
+	n.closes, n.opened = closes, opened[:0]
 }

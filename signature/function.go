@@ -95,6 +95,7 @@ func (n *normalizer) withLine(name, line string) string {
 	if !n.lists.lineNumbers.match(name) {
 		return name
 	}
+	n.lined = true
 	return name + ":" + line
 }
 

@@ -11,7 +11,7 @@ import (
 	"io/fs"
 	"regexp"
 	"regexp/syntax"
-	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"mayday/app/fault"
@@ -44,13 +44,23 @@ type Entry struct {
 	Line int    // from 1
 	Text string // the regular expression; a literal name for sentinels
 
-	tree  *syntax.Regexp // simplified, of the Go form
-	plain *regexp.Regexp // not anchored
-	re    *regexp.Regexp // anchored at the start
+	sequences []sequence     // what the entry comes to; or:
+	re        *regexp.Regexp // the expression, anchored at the start
+	lead      string         // what every match of re begins with
 }
 
 // Matches reports whether the entry alone matches the start of a frame.
-func (e *Entry) Matches(frame string) bool { return e.re.MatchString(frame) }
+func (e *Entry) Matches(frame string) bool {
+	if e.re != nil {
+		return e.re.MatchString(frame)
+	}
+	for i := range e.sequences {
+		if e.sequences[i].matches(frame) {
+			return true
+		}
+	}
+	return false
+}
 
 // Lists are the four signature lists, ready for use. They do not change and
 // may be used by any number of goroutines; after an edit, load new ones.
@@ -91,6 +101,9 @@ func Default() *Lists {
 	}
 	panic(err) // the files are part of the program and tested
 }
+
+// defaults are parsed once for callers without lists of their own.
+var defaults = sync.OnceValue(Default)
 
 // Load reads the four lists from the top of fsys, which the caller opens.
 // source names the place in messages and in the debug log. All four files must
@@ -214,18 +227,24 @@ func compileEntry(text string, line int) (Entry, error) {
 		return e, fmt.Errorf("%q: %w", text, err)
 	}
 	tree, err := syntax.Parse(pattern, syntax.Perl)
-	if err == nil {
-		e.tree = tree.Simplify()
-		e.plain, err = regexp.Compile(pattern)
-	}
-	if err == nil {
-		e.re, err = regexp.Compile(`\A(?:` + pattern + `)`)
-	}
 	if err != nil {
 		var se *syntax.Error
 		if errors.As(err, &se) {
-			return e, fmt.Errorf("%q: %s", text, strings.TrimSuffix(se.Code.String(), "``"))
+			return e, fmt.Errorf("%q: %s", text, se.Code)
 		}
+		return e, fmt.Errorf("%q: %w", text, err)
+	}
+	var ok bool
+	if e.sequences, ok = sequencesOf(tree.Simplify()); ok {
+		return e, nil
+	}
+	e.sequences = nil
+	plain, err := regexp.Compile(pattern)
+	if err != nil {
+		return e, fmt.Errorf("%q: %w", text, err)
+	}
+	e.lead, _ = plain.LiteralPrefix()
+	if e.re, err = regexp.Compile(`\A(?:` + pattern + `)`); err != nil {
 		return e, fmt.Errorf("%q: %w", text, err)
 	}
 	return e, nil

@@ -33,7 +33,7 @@ func (m *matcher) match(s string) bool {
 
 // mayMatch is false when nothing that starts with b matches.
 func (m *matcher) mayMatch(b byte) bool {
-	return m.all || m.starts.root[b] != 0 || len(m.within.accept) > 0 || len(m.rest) > 0
+	return m.all || m.starts.root[b] != 0 || !m.within.empty() || len(m.rest) > 0
 }
 
 // newMatcher joins the entries of a list.
@@ -47,28 +47,22 @@ func newMatcher(entries []Entry) *matcher {
 }
 
 func (m *matcher) add(e *Entry) {
-	seqs, ok := sequencesOf(e.tree)
-	if !ok {
-		prefix, _ := e.plain.LiteralPrefix()
-		if prefix == "" {
-			m.rest = append(m.rest, e.re)
-			return
-		}
-		m.starts.insert(prefix, check{re: e.re})
+	if e.re != nil && e.lead == "" {
+		m.rest = append(m.rest, e.re)
 		return
 	}
-	for _, s := range seqs {
+	if e.re != nil {
+		m.starts.insert(e.lead, check{re: e.re})
+		return
+	}
+	for _, s := range e.sequences {
 		switch {
-		case len(s.words) == 0 && s.end:
-			m.rest = append(m.rest, e.re)
 		case len(s.words) == 0:
 			m.all = true
 		case !s.anchored:
 			m.within.add(s.words)
-		case s.end:
-			m.starts.insert(s.words[0], check{exact: true})
 		default:
-			m.starts.insert(s.words[0], check{words: s.words[1:]})
+			m.starts.insert(s.words[0], check{exact: s.end, words: s.words[1:]})
 		}
 	}
 }
@@ -80,6 +74,17 @@ type sequence struct {
 	anchored bool
 	end      bool
 	words    []string
+}
+
+func (q *sequence) matches(s string) bool {
+	if q.anchored && len(q.words) > 0 {
+		if !strings.HasPrefix(s, q.words[0]) {
+			return false
+		}
+		c := check{exact: q.end, words: q.words[1:]}
+		return c.holds(s, len(q.words[0]))
+	}
+	return hasWords(s, q.words)
 }
 
 // maxSequences bounds how many alternatives an expression is spread into.
@@ -151,10 +156,8 @@ func sequenceOf(pieces []piece) (sequence, bool) {
 	if gap && (s.end || newline) {
 		return s, false
 	}
-	if len(s.words) == 0 && !s.end {
-		s.anchored = true // ".*" and "" match all
-	}
-	return s, true
+	// Nothing but the end: a rarity left to regexp, too.
+	return s, len(s.words) > 0 || !s.end
 }
 
 // spread lists the alternatives of an expression as pieces. Expressions are

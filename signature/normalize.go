@@ -11,6 +11,7 @@ type normalizer struct {
 	lists        *Lists
 	lowerModules bool
 	improve      Improvements // zero for upstream's frames
+	lined        bool         // a line number was added, so the text holds for that line alone
 
 	// Two buffers that the steps of a function name write in turn.
 	text, next []byte
@@ -20,6 +21,7 @@ type normalizer struct {
 	slices []open
 	spots  []int
 	closes []int
+	opened []int
 }
 
 var normalizers = sync.Pool{New: func() any { return new(normalizer) }}
@@ -46,35 +48,69 @@ func (n *normalizer) release() {
 // the module's name is made lower case, as for crashes of Windows.
 func NormalizeFrame(f Frame, lowerModules bool, lists *Lists) string {
 	if lists == nil {
-		lists = Default()
+		lists = defaults()
 	}
 	n := newNormalizer(lists, lowerModules)
 	defer n.release()
-	return n.frame(&f)
+	return n.frame(&f).text
 }
 
-func (n *normalizer) frame(f *Frame) string {
-	return n.place(f.Function, f.File, f.Line, f.lineTruth, f)
-}
-
-func (n *normalizer) inline(f *Frame, i *Inline) string {
-	outer := Frame{Module: f.Module, ModuleOffset: f.ModuleOffset, Offset: f.Offset}
-	return n.place(i.Function, i.File, i.Line, i.lineTruth, &outer)
-}
-
-// place names a frame by the first of function, source line, module, unloaded
-// module and address that is known.
-func (n *normalizer) place(function, file, line string, t truth, f *Frame) string {
-	if function != "" {
-		if line == "" && t == byValue {
-			line = "None"
-		}
-		path := sourcePath(file)
-		if strings.HasSuffix(path, ".rs") {
-			return n.rust(rustOrigin(path, function), line)
-		}
-		return n.cpp(function, line)
+func (n *normalizer) frame(f *Frame) frame {
+	if f.Function != "" {
+		return n.function(f.Function, f.File, f.Line, f.lineTruth)
 	}
+	return frame{text: n.place(f.File, f.Line, f.lineTruth, f)}
+}
+
+func (n *normalizer) inline(f *Frame, i *Inline) frame {
+	if i.Function != "" {
+		return n.function(i.Function, i.File, i.Line, i.lineTruth)
+	}
+	outer := Frame{Module: f.Module, ModuleOffset: f.ModuleOffset, Offset: f.Offset}
+	return frame{text: n.place(i.File, i.Line, i.lineTruth, &outer)}
+}
+
+// function names a frame by its function, from the cache if it can.
+func (n *normalizer) function(name, file, line string, t truth) frame {
+	var kind nameKind
+	if path := rustPath(file); path != "" {
+		name = rustOrigin(path, name)
+		kind = rustName
+	}
+	if line == "" && t == byValue {
+		line = "None"
+	}
+	cache := n.lists.cache
+	if cache == nil {
+		return frame{text: n.treat(name, kind, line)}
+	}
+	if n.improve.Names {
+		kind |= improvedName
+	}
+	key := cacheKey{name, kind}
+	hash := cache.hash(key)
+	if f, ok := cache.get(hash, key); ok {
+		return f
+	}
+	n.lined = false
+	f := frame{text: n.treat(name, kind, line)}
+	f.says = n.lists.judge(f.text)
+	if !n.lined {
+		cache.put(hash, key, f)
+	}
+	return f
+}
+
+func (n *normalizer) treat(name string, kind nameKind, line string) string {
+	if kind&rustName != 0 {
+		return n.rust(name, line)
+	}
+	return n.cpp(name, line)
+}
+
+// place names a frame without a function by the first of source line, module,
+// unloaded module and address that is known.
+func (n *normalizer) place(file, line string, t truth, f *Frame) string {
 	if file != "" && lineKnown(line, t) {
 		return baseName(file) + "#" + line
 	}
@@ -111,6 +147,18 @@ func baseName(file string) string {
 		return file[i+1:]
 	}
 	return file[strings.LastIndexByte(file, '/')+1:]
+}
+
+// rustPath is the source path of a Rust file, empty for all others.
+func rustPath(file string) string {
+	const ext = ".rs"
+	if !strings.HasSuffix(file, ext) && !strings.HasSuffix(file[:max(0, strings.LastIndexByte(file, ':'))], ext) {
+		return "" // neither the path nor the part before the revision
+	}
+	if path := sourcePath(file); strings.HasSuffix(path, ext) {
+		return path
+	}
+	return ""
 }
 
 // sourcePath is the path within the source tree: the third part of

@@ -3,6 +3,7 @@ package signature
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -58,7 +59,10 @@ type state struct {
 	rule     string // the name of the rule that runs
 	sig      string
 	res      Result
+	frames   [maxFrames]frame // the buffer of frameList
 }
+
+var states = sync.Pool{New: func() any { return new(state) }}
 
 func (s *state) set(sig string) {
 	s.res.events = append(s.res.events, event{rule: s.rule, kind: changed, a: s.sig, b: sig})
@@ -277,7 +281,7 @@ const (
 
 func (s *state) debug(kind eventKind) {
 	if s.res.events == nil {
-		s.res.events = make([]event, 0, 24)
+		s.res.events = make([]event, 0, 8)
 	}
 	s.res.events = append(s.res.events, event{rule: s.rule, kind: kind})
 }

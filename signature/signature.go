@@ -172,7 +172,7 @@ type Result struct {
 // to the caller. Safe for concurrent use.
 func Generate(in Input, lists *Lists) Result {
 	if lists == nil {
-		lists = Default()
+		lists = defaults()
 	}
 	r := generate(&in, lists, false)
 	if lists.improve.any() {
@@ -185,14 +185,18 @@ func Generate(in Input, lists *Lists) Result {
 
 // generate runs the rules once, over improved frames or over upstream's.
 func generate(in *Input, lists *Lists, improved bool) Result {
-	s := state{in: in, lists: lists, improved: improved}
-	s.res.ListsVersion = lists.version
-	s.res.source = lists.source
-	s.thread = in.CrashingThread
+	s := states.Get().(*state)
+	s.in, s.lists, s.improved, s.thread, s.sig = in, lists, improved, in.CrashingThread, ""
+	s.res = Result{ListsVersion: lists.version, source: lists.source}
 	for i := range rules {
 		s.rule = rules[i].Name
-		rules[i].run(&s)
+		rules[i].run(s)
 	}
 	s.res.Signature = s.sig
-	return s.res
+	res := s.res
+	// What the pool holds must not keep a crash alive.
+	s.in, s.lists, s.res, s.sig = nil, nil, Result{}, ""
+	clear(s.frames[:])
+	states.Put(s)
+	return res
 }

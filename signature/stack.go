@@ -71,14 +71,56 @@ func (s *state) sentinel(frames []frame) int {
 	return 0
 }
 
-// frame is a normalised frame.
+// frame is a normalised frame and, as far as it is known, what the lists say of
+// it.
 type frame struct {
 	text string
+	says verdict
 }
 
-func (f frame) irrelevant(l *Lists) bool { return l.irrelevant.match(f.text) }
-func (f frame) prefix(l *Lists) bool     { return l.prefix.match(f.text) }
+// verdict holds what the lists say of a frame.
+type verdict uint8
+
+const (
+	judged verdict = 1 << iota // the other bits are set
+	irrelevantFrame
+	prefixFrame
+	sentinelFrame
+)
+
+// judge asks all lists, for a frame that will be seen again.
+func (l *Lists) judge(text string) verdict {
+	says := judged
+	if l.irrelevant.match(text) {
+		says |= irrelevantFrame
+	}
+	if l.prefix.match(text) {
+		says |= prefixFrame
+	}
+	if _, ok := l.sentinels[text]; ok {
+		says |= sentinelFrame
+	}
+	return says
+}
+
+func (f frame) irrelevant(l *Lists) bool {
+	if f.says != 0 {
+		return f.says&irrelevantFrame != 0
+	}
+	return l.irrelevant.match(f.text)
+}
+
+func (f frame) prefix(l *Lists) bool {
+	if f.says != 0 {
+		return f.says&prefixFrame != 0
+	}
+	return l.prefix.match(f.text)
+}
+
 func (f frame) sentinel(l *Lists) bool {
+	if f.says != 0 {
+		return f.says&sentinelFrame != 0
+	}
 	_, ok := l.sentinels[f.text]
 	return ok
 }
@@ -90,27 +132,25 @@ func (s *state) frameList() []frame {
 	if t == nil || len(t.Frames) == 0 {
 		return nil
 	}
-	var (
-		out   = make([]frame, 0, maxFrames)
-		names = make([]string, 0, maxFrames)
-		norm  = newNormalizer(s.lists, s.in.OS == windows)
-	)
+	norm := newNormalizer(s.lists, s.in.OS == windows)
 	defer norm.release()
+	out := s.frames[:0]
 	for i := range t.Frames {
 		f := &t.Frames[i]
 		for j := range f.Inlines {
 			if len(out) == maxFrames {
 				break
 			}
-			out = append(out, frame{text: norm.inline(f, &f.Inlines[j])})
+			out = append(out, norm.inline(f, &f.Inlines[j]))
 		}
 		if len(out) == maxFrames {
 			break
 		}
-		out = append(out, frame{text: norm.frame(f)})
+		out = append(out, norm.frame(f))
 	}
-	for _, f := range out {
-		names = append(names, f.text)
+	names := make([]string, len(out))
+	for i := range out {
+		names[i] = out[i].text
 	}
 	s.res.NormalizedFrames = names
 	s.res.ProtoSignature = strings.Join(names, frameSeparator)
