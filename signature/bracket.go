@@ -78,7 +78,7 @@ func keepType(before, slice []byte) bool {
 	if bytes.HasSuffix(before, operatorWord) {
 		return true
 	}
-	if len(slice) < len("< as >") || bytes.IndexByte(slice, ' ') < 0 {
+	if len(slice) < len("< as ") || bytes.IndexByte(slice, ' ') < 0 {
 		return false // as most are
 	}
 	return bytes.Contains(slice, asWord) || bytes.Contains(slice, inWord) || bytes.Equal(slice, nameOmitted)

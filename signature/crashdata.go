@@ -23,20 +23,11 @@ func FromCrashData(data map[string]any) Input {
 	if n, ok := toInt(data["crashing_thread"]); ok {
 		in.CrashingThread = int(n)
 	}
-	if h := data["hang"]; h != nil {
-		s := str(h)
-		in.Hang = &s
-	}
+	in.setHang(data["hang"])
 	in.setSize(data["oom_allocation_size"])
 	in.setShutdown(data["async_shutdown_timeout"])
 	in.setDumps(data["additional_minidumps"])
-	if v := data["java_stack_trace"]; truthy(v) {
-		s, ok := v.(string)
-		in.JavaStackTrace, in.JavaStackTraceMalformed = s, !ok
-	}
-	if v := data["java_exception"]; truthy(v) {
-		in.JavaException = exception(v)
-	}
+	in.setJava(data["java_stack_trace"], data["java_exception"])
 	return in
 }
 
@@ -52,6 +43,23 @@ func printed(v any) string {
 		return ""
 	}
 	return str(v)
+}
+
+func (in *Input) setHang(v any) {
+	if v != nil {
+		s := str(v)
+		in.Hang = &s
+	}
+}
+
+func (in *Input) setJava(stack, value any) {
+	if truthy(stack) {
+		s, ok := stack.(string)
+		in.JavaStackTrace, in.JavaStackTraceMalformed = s, !ok
+	}
+	if truthy(value) {
+		in.JavaException = exception(value)
+	}
 }
 
 func (in *Input) setSize(v any) {

@@ -74,6 +74,7 @@ type Lists struct {
 	sentinels   map[string]int // by name: the line
 	improve     Improvements
 	cache       *frameCache
+	watchdog    *Lists // for the watchdog rule; nil: the same
 }
 
 // Version is a hash of the entries: it changes with what the lists do, not
@@ -85,6 +86,15 @@ func (l *Lists) Source() string { return l.source }
 
 // Entries are the entries of the list of that name, in the order of the file.
 func (l *Lists) Entries(list string) []Entry { return l.entries[list] }
+
+// WithWatchdog returns the same lists with others for the second round of the
+// watchdog rule. Upstream makes that round with the lists it was built with,
+// whatever lists it was told to use; comparisons need the same.
+func (l *Lists) WithWatchdog(other *Lists) *Lists {
+	out := *l
+	out.watchdog = other
+	return &out
+}
 
 //go:embed lists/*.txt
 var embedded embed.FS

@@ -189,15 +189,16 @@ func runWatchdog(s *state) {
 	if !strings.Contains(s.sig, watchdogFrame) {
 		return
 	}
-	// The inner round speaks under the name of the first rule, starts from an
-	// empty signature and looks at the main thread.
-	outer, lists, thread := s.rule, s.lists, s.thread
-	old := s.sig
-	s.rule, s.thread, s.sig = generationRule, 0, ""
+	// The inner round speaks under the name of the first rule and looks at the
+	// main thread.
+	rule, lists, thread := s.rule, s.lists, s.thread
+	s.rule, s.thread = generationRule, 0
+	if s.lists.watchdog != nil {
+		s.lists = s.lists.watchdog
+	}
 	generation(s)
-	inner := s.sig
-	s.rule, s.thread, s.lists, s.sig = outer, thread, lists, old
-	s.set("shutdownhang | " + inner)
+	s.rule, s.thread, s.lists = rule, thread, lists
+	s.set("shutdownhang | " + s.sig)
 }
 
 func ipcChannelError(s *state) {

@@ -39,7 +39,9 @@ func (s *state) stack() {
 		s.set(strings.Join(kept[:n], frameSeparator))
 	case len(list) > 0:
 		s.note("CSignatureTool: no frame data for crashing thread (" + strconv.Itoa(s.thread) + ")")
-		s.set(list[0].text)
+		if list[0].text != "" {
+			s.set(list[0].text)
+		}
 	default:
 		s.note("CSignatureTool: no frame data for crashing thread (" + strconv.Itoa(s.thread) + ")")
 		s.set(noFrameData)
