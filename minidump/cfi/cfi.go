@@ -210,12 +210,18 @@ func operand(token string, m Machine, cfa CFA) (uint64, bool) {
 	if _, register, ok := strings.Cut(token, "$"); ok {
 		return m.Register(register)
 	}
-	if c := token[0]; c >= '0' && c <= '9' || c == '-' || c == '+' {
+	if looksNumeric(token) {
 		if v, err := strconv.ParseInt(token, 10, 64); err == nil {
 			return uint64(v), true
 		}
 	}
 	return m.Register(token)
+}
+
+// looksNumeric spares words that are no number the making of an error.
+func looksNumeric(token string) bool {
+	c := token[0]
+	return c >= '0' && c <= '9' || c == '-' || c == '+'
 }
 
 func isOperator(token string) bool {

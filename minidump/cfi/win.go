@@ -177,9 +177,11 @@ func (e *WinEvaluator) step(token string, callee *X86) bool {
 	case token == ".undef":
 		e.push(winValue{kind: winUndef})
 	default:
-		if v, err := strconv.ParseInt(token, 10, 32); err == nil {
-			e.push(winValue{number: uint32(v)})
-			return true
+		if looksNumeric(token) {
+			if v, err := strconv.ParseInt(token, 10, 32); err == nil {
+				e.push(winValue{number: uint32(v)})
+				return true
+			}
 		}
 		e.push(winValue{kind: winName, name: token})
 	}

@@ -143,6 +143,7 @@ func (k *walk) run(t Thread) CallStack {
 		k.caller.instruction = ip - k.arch.adjust
 		k.locate(k.caller)
 		frames = append(frames, k.export(k.caller, ip))
+		k.walker.frames.Add(-1)
 		k.grand, k.callee, k.caller = k.callee, k.caller, k.grand
 		k.grandKnown = true
 	}
@@ -156,7 +157,7 @@ func (k *walk) mayContinue(frames int) bool {
 	case k.truncated != "": // found while looking for the last one
 	case frames >= MaxThreadFrames:
 		k.truncated = truncatedThread
-	case k.walker.frames.Add(-1) < 0:
+	case k.walker.frames.Load() <= 0:
 		k.truncated = truncatedDump
 	case !k.spend():
 		k.truncated = truncatedPrograms
