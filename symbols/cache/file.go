@@ -9,7 +9,7 @@ import (
 
 	"mayday/app/fault"
 	"mayday/symbols"
-	"mayday/symbols/sym"
+	"mayday/symbols/lookup"
 )
 
 // A compiled file is
@@ -43,7 +43,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // they may come from several goroutines, but none may be under way or come
 // after Close.
 type File struct {
-	table  *sym.Table
+	table  *lookup.Table
 	data   []byte
 	unmap  func() error
 	source string
@@ -52,7 +52,7 @@ type File struct {
 // Write compiles a table into the file at path, with the tag that tells which
 // text it was made of. The file appears complete or not at all: it is written
 // under another name in the same directory, synced and renamed.
-func Write(path string, t *sym.Table, source string) (size int64, err error) {
+func Write(path string, t *lookup.Table, source string) (size int64, err error) {
 	defer fault.In(&err, "write compiled symbols %s", path)
 	f, err := os.CreateTemp(filepath.Dir(path), tempPrefix+"*")
 	if err != nil {
@@ -73,7 +73,7 @@ func Write(path string, t *sym.Table, source string) (size int64, err error) {
 }
 
 // writeTo writes a compiled file in one pass but for the header.
-func writeTo(f io.WriteSeeker, t *sym.Table, source string) (int64, error) {
+func writeTo(f io.WriteSeeker, t *lookup.Table, source string) (int64, error) {
 	blocks := t.Blocks()
 	if _, err := f.Write(make([]byte, headerSize)); err != nil {
 		return 0, err
@@ -83,8 +83,8 @@ func writeTo(f io.WriteSeeker, t *sym.Table, source string) (int64, error) {
 	at := int64(headerSize)
 	for k, b := range blocks {
 		dir = binary.AppendUvarint(dir, uint64(len(b)))
-		for n := 0; n < len(b); n += sym.BlockSize {
-			dir = binary.LittleEndian.AppendUint32(dir, crc32.Checksum(b[n:min(n+sym.BlockSize, len(b))], castagnoli))
+		for n := 0; n < len(b); n += lookup.BlockSize {
+			dir = binary.LittleEndian.AppendUint32(dir, crc32.Checksum(b[n:min(n+lookup.BlockSize, len(b))], castagnoli))
 		}
 		if len(b) == 0 {
 			continue
@@ -93,7 +93,7 @@ func writeTo(f io.WriteSeeker, t *sym.Table, source string) (int64, error) {
 			return 0, err
 		}
 		at += int64(len(b))
-		if pad := -len(b) & (sym.BlockSize - 1); pad > 0 && k < len(blocks)-1 {
+		if pad := -len(b) & (lookup.BlockSize - 1); pad > 0 && k < len(blocks)-1 {
 			if _, err := f.Write(make([]byte, pad)); err != nil {
 				return 0, err
 			}
@@ -192,8 +192,8 @@ func open(data, dir []byte, count, end uint64) (*File, error) {
 	sums := make([][]byte, count)
 	for k := range blocks {
 		n, used := binary.Uvarint(dir)
-		pieces := (n + sym.BlockSize - 1) / sym.BlockSize
-		at := uint64(headerSize) + uint64(k)*sym.BlockSize
+		pieces := (n + lookup.BlockSize - 1) / lookup.BlockSize
+		at := uint64(headerSize) + uint64(k)*lookup.BlockSize
 		if used <= 0 || n > uint64(len(data)) || pieces*4 > uint64(len(dir)-used) {
 			return nil, broken
 		}
@@ -207,7 +207,7 @@ func open(data, dir []byte, count, end uint64) (*File, error) {
 		blocks[k], sums[k] = data[at:at+n:at+n], dir[:pieces*4]
 		dir = dir[pieces*4:]
 	}
-	t, err := sym.Open(dir, blocks, func(k int) bool { return sound(blocks[k], sums[k]) })
+	t, err := lookup.Open(dir, blocks, func(k int) bool { return sound(blocks[k], sums[k]) })
 	f.table = t
 	return f, err
 }
@@ -215,7 +215,7 @@ func open(data, dir []byte, count, end uint64) (*File, error) {
 // sound checks a block against its checksums.
 func sound(b, sums []byte) bool {
 	for ; len(b) > 0; sums = sums[4:] {
-		n := min(len(b), sym.BlockSize)
+		n := min(len(b), lookup.BlockSize)
 		if crc32.Checksum(b[:n], castagnoli) != binary.LittleEndian.Uint32(sums) {
 			return false
 		}
@@ -225,10 +225,10 @@ func sound(b, sums []byte) bool {
 }
 
 // View is the file under one reading.
-func (f *File) View(r symbols.Reading) sym.View { return f.table.View(r) }
+func (f *File) View(r symbols.Reading) lookup.View { return f.table.View(r) }
 
 // Table is the table of the file.
-func (f *File) Table() *sym.Table { return f.table }
+func (f *File) Table() *lookup.Table { return f.table }
 
 // Source is the tag of the text that the file was made of.
 func (f *File) Source() string { return f.source }

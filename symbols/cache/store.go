@@ -51,7 +51,7 @@ import (
 	"mayday/app/fault"
 	"mayday/app/metrics"
 	"mayday/symbols"
-	"mayday/symbols/sym"
+	"mayday/symbols/lookup"
 )
 
 const (
@@ -416,7 +416,7 @@ func (s *Store) Close() error {
 }
 
 // View is the file under one reading.
-func (h *Handle) View(r symbols.Reading) sym.View { return h.open.file.View(r) }
+func (h *Handle) View(r symbols.Reading) lookup.View { return h.open.file.View(r) }
 
 // Module is what the head of the symbol file says.
 func (h *Handle) Module() symbols.Module { return h.open.file.table.Module() }
@@ -494,7 +494,7 @@ func (s *Store) compile(ctx context.Context, key string, id symbols.ModuleID, ta
 		return nil, Stats{}, fault.Wrap(err, "symbols of %s", key)
 	}
 	counted := &counter{r: text}
-	t, err := sym.Read(counted)
+	t, err := lookup.Read(counted)
 	if cerr := text.Close(); err == nil {
 		err = cerr
 	}

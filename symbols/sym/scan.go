@@ -1,12 +1,10 @@
-// Package sym reads and writes the Breakpad text format of debug symbols and
-// answers lookups over it.
+// Package sym reads and writes the Breakpad text format of debug symbols.
 //
 // A Scanner turns a stream of bytes into records, one a line, and passes two
 // verdicts over the whole file on the way: whether the strict grammar of
 // minidump-stackwalk takes every line, and whether symbolic takes the file. A
 // line that cannot be used is skipped and counted; the rest is still read. A
-// Builder packs records into a Table, the compact form that lookups work on and
-// that symbols/cache keeps on disk: Read does both. A Writer prints records.
+// Writer prints records. Lookups are the work of symbols/lookup.
 //
 // Format: Breakpad, docs/symbol_files.md; the INLINE records of 2021 with and
 // without the call file. Names are kept as written: nothing is demangled.
@@ -29,8 +27,8 @@ const (
 	// bufferSize holds a longest line and a good deal more, so that moving the
 	// unread rest to the front is rare.
 	bufferSize = 512 << 10
-	// maxSkippedLines is how many numbers of skipped lines are kept.
-	maxSkippedLines = 10
+	// MaxSkippedLines is how many numbers of skipped lines a verdict keeps.
+	MaxSkippedLines = 10
 	// fastLine is more than a line record can fill: 16 + 8 + 10 + 10 digits,
 	// three spaces and the end.
 	fastLine = 64
@@ -280,7 +278,7 @@ func (s *Scanner) refuseSymbolic(why string) {
 // skipped counts the present line as one that could not be used.
 func (s *Scanner) skipped() {
 	s.verdict.Skipped++
-	if len(s.verdict.SkippedLines) < maxSkippedLines {
+	if len(s.verdict.SkippedLines) < MaxSkippedLines {
 		s.verdict.SkippedLines = append(s.verdict.SkippedLines, s.line)
 	}
 }

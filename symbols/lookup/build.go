@@ -1,4 +1,4 @@
-package sym
+package lookup
 
 import (
 	"bytes"
@@ -10,13 +10,14 @@ import (
 
 	"mayday/app/fault"
 	"mayday/symbols"
+	"mayday/symbols/sym"
 )
 
 // Read reads a whole symbol file into a Table. It fails only when r does, or
 // when the file is larger than a table can hold: what is wrong with the file
 // itself is in the table's verdict.
 func Read(r io.Reader) (*Table, error) {
-	s := NewScanner(r)
+	s := sym.NewScanner(r)
 	b := NewBuilder()
 	for s.Scan() {
 		b.Add(s.Record())
@@ -89,18 +90,18 @@ func NewBuilder() *Builder {
 }
 
 // Add packs one record.
-func (b *Builder) Add(r *Record) {
+func (b *Builder) Add(r *sym.Record) {
 	switch r.Kind {
-	case KindLine:
+	case sym.KindLine:
 		b.counts.Lines++
 		b.fn.line(r)
 		return
-	case KindInline:
+	case sym.KindInline:
 		b.counts.Inlines++
 		b.oldInlines = b.oldInlines || r.OldInline
 		b.fn.inline(r)
 		return
-	case KindCFI:
+	case sym.KindCFI:
 		b.counts.CFI++
 		b.addCFI(r)
 		return
@@ -109,35 +110,35 @@ func (b *Builder) Add(r *Record) {
 }
 
 // addBlock packs a record that starts something new.
-func (b *Builder) addBlock(r *Record) {
+func (b *Builder) addBlock(r *sym.Record) {
 	switch r.Kind {
-	case KindFile:
+	case sym.KindFile:
 		b.counts.Files++
 		b.files = append(b.files, entry{uint64(r.ID), uint32(b.text(r.Text))})
-	case KindInlineOrigin:
+	case sym.KindInlineOrigin:
 		b.counts.Origins++
 		b.origins = append(b.origins, entry{uint64(r.ID), uint32(b.text(r.Text))})
-	case KindInfo:
+	case sym.KindInfo:
 		b.infos = append(b.infos, entry{uint64(len(b.infos)), uint32(b.text(r.Text))})
-	case KindFunc:
+	case sym.KindFunc:
 		b.counts.Funcs++
 		b.endFunc()
 		b.fn.begin(r, b.text(r.Text))
 		b.inFunc = true
-	case KindPublic:
+	case sym.KindPublic:
 		b.counts.Publics++
 		p := public{address: r.Address, param: r.ParamSize, name: b.text(r.Text)}
 		if r.Multiple {
 			p.flags = funcMultiple
 		}
 		b.publics = append(b.publics, p)
-	case KindCFIInit:
+	case sym.KindCFIInit:
 		b.counts.CFIInits++
 		b.endFunc()
 		b.endCFI()
 		b.cfiOpen, b.cfiStart, b.cfiSize, b.cfiRule = true, r.Address, r.Size, b.rule(r.Text)
 		b.cfiBuf, b.cfiCount, b.cfiLast = b.cfiBuf[:0], 0, r.Address
-	case KindWin:
+	case sym.KindWin:
 		b.counts.Wins++
 		b.addWin(r)
 	}
@@ -181,7 +182,7 @@ func (b *Builder) endFunc() {
 	b.funcs = append(b.funcs, it)
 }
 
-func (b *Builder) addCFI(r *Record) {
+func (b *Builder) addCFI(r *sym.Record) {
 	b.cfiBuf = appendZigzag(b.cfiBuf, r.Address-b.cfiLast)
 	b.cfiBuf = binary.AppendUvarint(b.cfiBuf, uint64(b.rule(r.Text)))
 	b.cfiLast = r.Address
@@ -204,7 +205,7 @@ func (b *Builder) endCFI() {
 // addWin keeps a STACK WIN record by minidump-stackwalk's rules: one that
 // overlaps the record before it in the file cuts that one short if it starts
 // later, stands beside it if both cover the same, and is dropped otherwise.
-func (b *Builder) addWin(r *Record) {
+func (b *Builder) addWin(r *sym.Record) {
 	it := winItem{start: r.Address, last: r.Address + r.Size - 1, size: uint32(r.Size), sizes: r.Win.Sizes, rule: b.rule(r.Text)}
 	if r.Size == 0 || it.last < it.start {
 		return

@@ -1,4 +1,4 @@
-package sym
+package lookup
 
 import (
 	"encoding/binary"
@@ -6,6 +6,7 @@ import (
 
 	"mayday/app/fault"
 	"mayday/symbols"
+	"mayday/symbols/sym"
 )
 
 // A compiled file is the blocks of a table and a directory, which says what
@@ -87,7 +88,7 @@ func Open(directory []byte, blocks [][]byte, check func(k int) bool) (*Table, er
 	t.module.Found, t.oldInlines = flags&1 != 0, flags&2 != 0
 	v := &t.verdict
 	v.Strict, v.Symbolic, v.Skipped, v.Lines = d.uvarint(), d.uvarint(), d.uvarint(), d.uvarint()
-	for n := d.uvarint(); n > 0 && !d.bad && len(v.SkippedLines) < maxSkippedLines; n-- {
+	for n := d.uvarint(); n > 0 && !d.bad && len(v.SkippedLines) < sym.MaxSkippedLines; n-- {
 		v.SkippedLines = append(v.SkippedLines, d.uvarint())
 	}
 	for _, n := range t.counts.numbers() {

@@ -1,6 +1,10 @@
-package sym
+package lookup
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"mayday/symbols/sym"
+)
 
 // A function is packed as
 //
@@ -102,7 +106,7 @@ func (r *spanReader) next() *span {
 		s.line = uint32(d.uvarint())
 		switch {
 		case tag&inlineNoFile != 0:
-			s.file = NoFile
+			s.file = sym.NoFile
 		case tag&inlineSameFile == 0:
 			s.file = uint32(d.uvarint())
 		}
@@ -164,7 +168,7 @@ type packer struct {
 }
 
 // begin starts a function.
-func (p *packer) begin(r *Record, name ref) {
+func (p *packer) begin(r *sym.Record, name ref) {
 	p.address = r.Address
 	p.head = head{size: r.Size, param: r.ParamSize, name: name}
 	if r.Multiple {
@@ -176,7 +180,7 @@ func (p *packer) begin(r *Record, name ref) {
 	p.regularLines = true
 }
 
-func (p *packer) inline(r *Record) {
+func (p *packer) inline(r *sym.Record) {
 	for i, g := range r.Ranges {
 		last := &p.lastSpan
 		s := span{start: g.Address, size: g.Size, depth: r.Depth, line: r.Line, file: r.File, origin: r.Origin, more: i > 0}
@@ -211,7 +215,7 @@ func (p *packer) inline(r *Record) {
 	}
 }
 
-func (p *packer) line(r *Record) {
+func (p *packer) line(r *sym.Record) {
 	var tag byte
 	switch {
 	case p.lineCount > 0 && r.File == p.lastLine.file:

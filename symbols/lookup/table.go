@@ -1,4 +1,22 @@
-package sym
+// Package lookup finds what a symbol file says about an offset: the function,
+// the line, the calls inlined there, the rules to unwind it.
+//
+// A Builder packs the records of symbols/sym into a Table; Read does so for a
+// whole stream. The table keeps the records as they are, in blocks of 64 KiB
+// that can lie in a mapped file as well as in memory (symbols/cache), and it
+// decides nothing about records that overlap. That is up to the reading, chosen
+// with Table.View:
+//
+//   - symbols.Parity does as minidump-stackwalk: one bad line and the file is
+//     corrupt, overlapping records are dropped;
+//   - symbols.Symbolicate does as symbolic, which Mozilla's symbolication API is
+//     made of: later functions cut earlier ones, paths are normalised;
+//   - symbols.Best lays functions out as symbolic does, and finds PUBLIC records
+//     as the walker needs them.
+//
+// What the readings share is packed in function.go and found by index.go; where
+// they differ is in rules.go (within a function) and overlay.go (between them).
+package lookup
 
 import (
 	"mayday/symbols"

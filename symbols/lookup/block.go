@@ -1,4 +1,4 @@
-package sym
+package lookup
 
 import (
 	"encoding/binary"
