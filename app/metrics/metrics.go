@@ -37,4 +37,16 @@ var (
 	SymbolsCacheEvictions = counter("symbols.cache_evictions", "Compiled files removed to make room.")
 	SymbolicateRequests   = counter("symbolicate.requests", "Requests to the symbolication API, by version and outcome.", oneOf("version", "v4", "v5", "v6"), oneOf("result", "ok", "refused", "failed"))
 	SymbolicateFrames     = counter("symbolicate.frames", "Frames symbolicated, by outcome.", oneOf("result", "found", "missing"))
+	// Processor
+	ProcessorCrashes = counter("processor.crashes", "Messages taken from a queue, by what became of them.", oneOf("queue", "standard", "priority", "reprocessing"),
+		oneOf("result", "processed", "gone", "invalid", "retried", "given_back", "lost", "verdict"))
+	ProcessorSeconds          = histogram("processor.process_crash_seconds", "Time to read a crash and run its rules.", Seconds, oneOf("ruleset", "default", "regenerate_signature"))
+	ProcessorIngestionSeconds = histogram("processor.ingestion_seconds", "Time from the receipt of a crash to its first processed crash.", Seconds)
+	ProcessorRuleSeconds      = histogram("processor.rule_seconds", "Time one rule took on one crash.", Seconds, atMost(100, "rule"))
+	ProcessorRuleFailures     = counter("processor.rule_failures", "Rules that failed on a crash.", atMost(100, "rule"))
+	ProcessorWalks            = counter("processor.walks", "Dumps that were walked.", oneOf("outcome", "ok", "failed", "timeout", "memory"))
+	ProcessorWalkSeconds      = histogram("processor.walk_seconds", "Time to walk one dump.", Seconds)
+	ProcessorDumpBytes        = histogram("processor.dump_bytes", "Size of the dumps that were read.", Size)
+	ProcessorTelemetry        = counter("processor.telemetry", "Exports of the public subset.", oneOf("result", "exported", "failed"))
+	ProcessorTelemetryDropped = counter("processor.telemetry_dropped", "Fields left out of an export because their value does not fit.")
 )
