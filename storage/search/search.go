@@ -44,7 +44,7 @@ type Result struct {
 }
 
 // Hit is one document: exactly the columns asked for. Absent is nil, a list of
-// one is its element. Values are string, int64, float64, bool or []any.
+// one is its element. Values are string, int64, float64, bool or []string.
 type Hit map[string]any
 
 // Error says that part of the index could not be asked.

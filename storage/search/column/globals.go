@@ -1,0 +1,200 @@
+package column
+
+import (
+	"bytes"
+	"sync"
+	"sync/atomic"
+)
+
+// globals numbers the distinct values of one string field across segments, so
+// that counts of different segments can be added. It grows with each new
+// segment it is asked for and holds a reference to every segment it has seen,
+// as its entries point into their dictionaries.
+type globals struct {
+	refs    atomic.Int32
+	mu      sync.Mutex
+	table   []uint32 // open addressing: entry + 1
+	entries []globalEntry
+	locals  map[*segment][]uint32 // segment's ordinal → entry
+	bytes   int64
+	used    int64 // for eviction, under globalsCache.mu
+}
+
+type globalEntry struct {
+	hash uint64
+	dict *dict
+	ord  uint32
+}
+
+// facetDict is the dictionary that queries and facets see.
+func (c *columnData) facetDict() *dict {
+	if c.meta.Kind == kindToken {
+		return &c.folded
+	}
+	return &c.dict
+}
+
+// segment gives the table from a segment's ordinals to entries.
+func (g *globals) segment(s *segment, c *columnData) []uint32 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if l, ok := g.locals[s]; ok {
+		return l
+	}
+	d := c.facetDict()
+	local := make([]uint32, d.n)
+	for v := range local {
+		local[v] = g.intern(d, uint32(v))
+	}
+	s.acquire()
+	g.locals[s] = local
+	g.bytes = int64(len(g.table))*4 + int64(cap(g.entries))*24
+	for _, l := range g.locals {
+		g.bytes += int64(len(l)) * 4
+	}
+	return local
+}
+
+func (g *globals) intern(d *dict, v uint32) uint32 {
+	if len(g.entries)*2 >= len(g.table) {
+		g.grow()
+	}
+	h := d.hashes[v]
+	mask := uint64(len(g.table) - 1)
+	for i := h & mask; ; i = (i + 1) & mask {
+		e := g.table[i]
+		if e == 0 {
+			g.entries = append(g.entries, globalEntry{h, d, v})
+			g.table[i] = uint32(len(g.entries))
+			return uint32(len(g.entries) - 1)
+		}
+		if old := &g.entries[e-1]; old.hash == h && sameValue(old.dict, old.ord, d, v) {
+			return e - 1
+		}
+	}
+}
+
+func (g *globals) grow() {
+	size := max(1024, len(g.table)*2)
+	g.table = make([]uint32, size)
+	mask := uint64(size - 1)
+	for n, e := range g.entries {
+		i := e.hash & mask
+		for g.table[i] != 0 {
+			i = (i + 1) & mask
+		}
+		g.table[i] = uint32(n + 1)
+	}
+}
+
+func sameValue(a *dict, i uint32, b *dict, j uint32) bool {
+	if a.sep == "" && b.sep == "" {
+		return bytes.Equal(a.entry(i), b.entry(j))
+	}
+	if a.sep != b.sep {
+		return a.compare(i, b.text(j)) == 0
+	}
+	p, q := a.parts[a.partAt[i]:a.partAt[i+1]], b.parts[b.partAt[j]:b.partAt[j+1]]
+	if len(p) != len(q) {
+		return false
+	}
+	for n := range p {
+		if !bytes.Equal(a.entry(p[n]), b.entry(q[n])) {
+			return false
+		}
+	}
+	return true
+}
+
+// list is the entries so far; the ones there are never change.
+func (g *globals) list() []globalEntry {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.entries
+}
+
+func (g *globals) drop() {
+	if g.refs.Add(-1) > 0 {
+		return
+	}
+	for s := range g.locals {
+		s.drop()
+	}
+}
+
+// globalsCache keeps the tables of the fields asked for last.
+type globalsCache struct {
+	mu      sync.Mutex
+	byField map[int]*globals
+	clock   int64
+}
+
+// maxGlobals bounds all tables together; a field past it is numbered anew by
+// each query.
+const maxGlobals = 128 << 20
+
+// get gives the table of a field, with a reference for the caller.
+func (c *globalsCache) get(field int) *globals {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byField == nil {
+		c.byField = map[int]*globals{}
+	}
+	g := c.byField[field]
+	if g == nil {
+		g = &globals{locals: map[*segment][]uint32{}}
+		g.refs.Store(1)
+		c.byField[field] = g
+	}
+	c.clock++
+	g.used = c.clock
+	g.refs.Add(1)
+	return g
+}
+
+// trim evicts the tables used longest ago while all are past the bound.
+func (c *globalsCache) trim() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		total, oldest := int64(0), -1
+		for field, g := range c.byField {
+			g.mu.Lock()
+			total += g.bytes
+			g.mu.Unlock()
+			if oldest < 0 || g.used < c.byField[oldest].used {
+				oldest = field
+			}
+		}
+		if total <= maxGlobals || oldest < 0 {
+			return
+		}
+		c.byField[oldest].drop()
+		delete(c.byField, oldest)
+	}
+}
+
+// forget drops the tables that hold more dead segments than living ones.
+func (c *globalsCache) forget(snap *snapshot) {
+	alive := make(map[*segment]bool, len(snap.segs))
+	for _, l := range snap.segs {
+		alive[l.segment] = true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for field, g := range c.byField {
+		g.mu.Lock()
+		dead := 0
+		for s := range g.locals {
+			if !alive[s] {
+				dead++
+			}
+		}
+		drop := dead*2 > len(g.locals)
+		g.mu.Unlock()
+		if drop {
+			g.drop()
+			delete(c.byField, field)
+		}
+	}
+}

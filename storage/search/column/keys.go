@@ -1,0 +1,380 @@
+package column
+
+import (
+	"bytes"
+	"math"
+	"slices"
+	"time"
+
+	"mayday/storage/search"
+	"mayday/storage/search/plan"
+)
+
+// keyer numbers the keys of one aggregation: values, or intervals. The numbers
+// run over all segments of the query.
+type keyer struct {
+	q     *query
+	field *plan.Field
+	index int // of the field
+	agg   *plan.Agg
+	ids   bool // the uuid field: every row has a key of its own
+	base  []int
+
+	// strings
+	globals *globals
+	locals  [][]uint32
+	entries []globalEntry
+
+	// numbers
+	width  int64 // interval of whole numbers; micros for dates
+	shift  int64 // where intervals begin
+	floor  int64 // dense: the first key
+	dense  int   // dense: how many; 0 means intern
+	intern interner
+	reals  bool
+	real   float64 // interval of floats
+	lo, hi int64   // calendar interval found last
+	last   uint32
+}
+
+// pairs are the keys of a batch of rows: row rows[at[i]] has key id[i].
+type pairs struct {
+	at, id []uint32
+}
+
+// maxDense bounds directly addressed number ranges.
+const maxDense = 1 << 20
+
+// newKeyer prepares the keys of an aggregation over the query's segments.
+func (q *query) newKeyer(a *plan.Agg) *keyer {
+	k := &keyer{q: q, field: a.Field, index: q.filter.fields[a.Field], agg: a}
+	st := a.Field.Storage
+	switch {
+	case a.Field.Name == plan.IDField:
+		k.ids = true
+		total := 0
+		for _, p := range q.picked {
+			k.base = append(k.base, total)
+			total += p.footer.Rows
+		}
+	case st.IsString():
+		k.strings()
+	case st == plan.Double:
+		k.reals = true
+		k.real = a.Interval
+	case st == plan.Boolean:
+		k.dense = 2
+	default:
+		k.numbers()
+	}
+	return k
+}
+
+func (k *keyer) strings() {
+	k.globals = k.q.globals(k.index)
+	for _, p := range k.q.picked {
+		var local []uint32
+		k.q.visited = p.segment
+		if c := p.cols[k.index]; c != nil {
+			local = k.globals.segment(p.segment, c)
+		}
+		k.locals = append(k.locals, local)
+	}
+	k.entries = k.globals.list()
+}
+
+const (
+	micro = int64(time.Second / time.Microsecond)
+	day   = 24 * 3600 * micro
+)
+
+// calendarWidth is the length of the calendar intervals that all have one.
+var calendarWidth = [...]int64{plan.Minute: 60 * micro, plan.Hour: 3600 * micro, plan.Day: day, plan.Week: 7 * day, plan.Month: 0, plan.Quarter: 0, plan.Year: 0}
+
+func (k *keyer) numbers() {
+	k.width = 1
+	switch {
+	case k.agg.Kind == plan.Histogram && k.field.Storage == plan.Instant:
+		k.width = calendarWidth[k.agg.Calendar]
+		if k.agg.Calendar == plan.Week {
+			k.shift = 4 * day // 1970-01-05 was a Monday
+		}
+	case k.agg.Kind == plan.Histogram:
+		k.width = int64(k.agg.Interval)
+	case k.field.Storage == plan.Instant:
+		k.width = micro / 1000 // Elasticsearch tells dates apart by the millisecond
+	}
+	k.lo, k.hi = math.MaxInt64, math.MinInt64
+	if k.width == 0 {
+		return
+	}
+	lo, hi := int64(math.MaxInt64), int64(math.MinInt64)
+	for _, p := range k.q.picked {
+		if c := p.cols[k.index]; c != nil && c.meta.Kind == kindInt {
+			lo, hi = min(lo, c.meta.Min), max(hi, c.meta.Max)
+		}
+	}
+	if lo > hi {
+		return
+	}
+	lo, hi = k.key(lo), k.key(hi)
+	if n := uint64(hi) - uint64(lo); n < maxDense {
+		k.floor, k.dense = lo, int(n)+1
+	}
+}
+
+// key is the number of the interval that holds v.
+func (k *keyer) key(v int64) int64 { return floorDiv(v-k.shift, k.width) }
+
+func floorDiv(a, b int64) int64 {
+	d := a / b
+	if a%b != 0 && (a < 0) != (b < 0) {
+		d--
+	}
+	return d
+}
+
+// size is how many keys there are so far.
+func (k *keyer) size() int {
+	switch {
+	case k.ids:
+		if n := len(k.base); n > 0 {
+			return k.base[n-1] + k.q.picked[n-1].footer.Rows
+		}
+		return 0
+	case k.globals != nil:
+		return len(k.entries)
+	case k.dense > 0:
+		return k.dense
+	}
+	return len(k.intern.keys)
+}
+
+// fixed says whether size will not grow.
+func (k *keyer) fixed() bool { return k.ids || k.globals != nil || k.dense > 0 }
+
+// batch gives the keys of rows of the si-th segment.
+func (k *keyer) batch(si int, rows []uint32, out *pairs) {
+	out.at, out.id = out.at[:0], out.id[:0]
+	s := k.q.picked[si]
+	c := s.cols[k.index]
+	if c == nil {
+		return
+	}
+	switch c.meta.Kind {
+	case kindID:
+		for i, r := range rows {
+			out.at, out.id = append(out.at, uint32(i)), append(out.id, uint32(k.base[si])+r)
+		}
+	case kindString:
+		local := k.locals[si]
+		switch c.meta.Width {
+		case 1:
+			ordinals(c.data, local, rows, out)
+		case 2:
+			ordinals(view[uint16](c.data), local, rows, out)
+		default:
+			ordinals(view[uint32](c.data), local, rows, out)
+		}
+	case kindList, kindToken:
+		k.lists(c, k.locals[si], rows, out)
+	case kindBool:
+		bits := bitmap(view[uint64](c.data))
+		for i, r := range rows {
+			if c.has(int(r)) {
+				out.at, out.id = append(out.at, uint32(i)), append(out.id, uint32(bits[r>>6]>>(r&63)&1))
+			}
+		}
+	case kindFloat:
+		for i, r := range rows {
+			if c.has(int(r)) {
+				v := c.float(int(r))
+				if k.agg.Kind == plan.Histogram {
+					v = math.Floor(v/k.real) * k.real
+				}
+				out.at, out.id = append(out.at, uint32(i)), append(out.id, k.intern.id(int64(math.Float64bits(v+0))))
+			}
+		}
+	case kindInt:
+		k.ints(c, rows, out)
+	}
+}
+
+func ordinals[T uint8 | uint16 | uint32](data []T, local, rows []uint32, out *pairs) {
+	for i, r := range rows {
+		if o := data[r]; o > 0 {
+			out.at, out.id = append(out.at, uint32(i)), append(out.id, local[o-1])
+		}
+	}
+}
+
+// lists gives each key of a row once.
+func (k *keyer) lists(c *columnData, local, rows []uint32, out *pairs) {
+	for i, r := range rows {
+		first := len(out.id)
+		for j := c.starts[r]; j < c.starts[r+1]; j++ {
+			o := c.ord(int(j))
+			if c.fold != nil {
+				if o = c.fold[o]; o == 0 {
+					continue
+				}
+				o--
+			}
+			if id := local[o]; !slices.Contains(out.id[first:], id) {
+				out.at, out.id = append(out.at, uint32(i)), append(out.id, id)
+			}
+		}
+	}
+}
+
+func (k *keyer) ints(c *columnData, rows []uint32, out *pairs) {
+	for i, r := range rows {
+		if !c.has(int(r)) {
+			continue
+		}
+		v := c.int(int(r))
+		if v < k.lo || v >= k.hi || k.hi <= k.lo {
+			k.interval(v)
+		}
+		out.at, out.id = append(out.at, uint32(i)), append(out.id, k.last)
+	}
+}
+
+// interval finds the interval of v and remembers its bounds.
+func (k *keyer) interval(v int64) {
+	if k.width == 0 {
+		k.lo, k.hi = k.calendar(v)
+		k.last = k.intern.id(k.lo)
+		return
+	}
+	key := k.key(v)
+	k.lo = key*k.width + k.shift
+	k.hi = k.lo + k.width
+	if k.dense > 0 {
+		k.last = uint32(key - k.floor)
+	} else {
+		k.last = k.intern.id(key)
+	}
+}
+
+// calendar gives the bounds of a month, quarter or year.
+func (k *keyer) calendar(v int64) (lo, hi int64) {
+	t := time.UnixMicro(v).UTC()
+	y, m := t.Year(), t.Month()
+	months := 1
+	switch k.agg.Calendar {
+	case plan.Quarter:
+		m, months = (m-1)/3*3+1, 3
+	case plan.Year:
+		m, months = 1, 12
+	}
+	from := time.Date(y, m, 1, 0, 0, 0, 0, time.UTC)
+	return from.UnixMicro(), from.AddDate(0, months, 0).UnixMicro()
+}
+
+// number is the value or the start of the interval of a key.
+func (k *keyer) number(id uint32) int64 {
+	switch {
+	case k.dense > 0:
+		return (k.floor+int64(id))*k.width + k.shift
+	case k.width == 0:
+		return k.intern.keys[id]
+	}
+	return k.intern.keys[id]*k.width + k.shift
+}
+
+// term is a key as the answer shows it, copied out of the segment.
+func (k *keyer) term(id uint32) any {
+	switch {
+	case k.ids:
+		s, row := k.rowOf(id)
+		return search.FormatID(s.rowID(row))
+	case k.globals != nil:
+		e := &k.entries[id]
+		return e.dict.text(e.ord)
+	case k.reals:
+		return search.Real(math.Float64frombits(uint64(k.intern.keys[id])))
+	case k.field.Storage == plan.Boolean:
+		return [...]string{"F", "T"}[id]
+	case k.field.Storage == plan.Instant:
+		return time.UnixMicro(k.number(id)).UTC().Format("2006-01-02T15:04:05Z")
+	case k.agg.Kind == plan.Histogram:
+		return search.Real(k.number(id))
+	}
+	return k.number(id)
+}
+
+func (k *keyer) rowOf(id uint32) (*segment, int) {
+	i, ok := slices.BinarySearch(k.base, int(id))
+	if !ok {
+		i--
+	}
+	return k.q.picked[i].segment, int(id) - k.base[i]
+}
+
+// less orders keys as terms: strings by bytes, numbers by value.
+func (k *keyer) less(a, b uint32) bool {
+	switch {
+	case k.ids:
+		sa, ra := k.rowOf(a)
+		sb, rb := k.rowOf(b)
+		return bytes.Compare(sa.ids.data[ra*16:ra*16+16], sb.ids.data[rb*16:rb*16+16]) < 0
+	case k.globals != nil:
+		x, y := &k.entries[a], &k.entries[b]
+		if x.dict.sep == "" && y.dict.sep == "" {
+			return bytes.Compare(x.dict.entry(x.ord), y.dict.entry(y.ord)) < 0
+		}
+		return x.dict.compare(x.ord, y.dict.text(y.ord)) < 0
+	case k.reals:
+		return math.Float64frombits(uint64(k.intern.keys[a])) < math.Float64frombits(uint64(k.intern.keys[b]))
+	case k.dense > 0:
+		return a < b
+	}
+	return k.intern.keys[a] < k.intern.keys[b]
+}
+
+// interner numbers 64-bit keys in the order met.
+type interner struct {
+	table []uint32 // key's number + 1
+	keys  []int64
+}
+
+func (n *interner) id(key int64) uint32 {
+	if len(n.keys)*2 >= len(n.table) {
+		n.grow()
+	}
+	mask := uint64(len(n.table) - 1)
+	for i := mix(uint64(key)) & mask; ; i = (i + 1) & mask {
+		e := n.table[i]
+		if e == 0 {
+			n.keys = append(n.keys, key)
+			n.table[i] = uint32(len(n.keys))
+			return uint32(len(n.keys) - 1)
+		}
+		if n.keys[e-1] == key {
+			return e - 1
+		}
+	}
+}
+
+func (n *interner) grow() {
+	size := max(256, len(n.table)*2)
+	n.table = make([]uint32, size)
+	mask := uint64(size - 1)
+	for at, key := range n.keys {
+		i := mix(uint64(key)) & mask
+		for n.table[i] != 0 {
+			i = (i + 1) & mask
+		}
+		n.table[i] = uint32(at + 1)
+	}
+}
+
+// mix spreads the bits of a key (the finaliser of MurmurHash3).
+func mix(h uint64) uint64 {
+	h ^= h >> 33
+	h *= 0xff51afd7ed558ccd
+	h ^= h >> 33
+	h *= 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
+}
