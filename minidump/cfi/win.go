@@ -177,13 +177,15 @@ func (e *WinEvaluator) step(token string, callee *X86) bool {
 	case token == ".undef":
 		e.push(winValue{kind: winUndef})
 	default:
-		if looksNumeric(token) {
-			if v, err := strconv.ParseInt(token, 10, 32); err == nil {
-				e.push(winValue{number: uint32(v)})
-				return true
-			}
+		if token[0] == '$' || token[0] == '.' {
+			e.push(winValue{kind: winName, name: token})
+			return true
 		}
-		e.push(winValue{kind: winName, name: token})
+		v, err := strconv.ParseInt(token, 10, 32)
+		if err != nil {
+			return false
+		}
+		e.push(winValue{number: uint32(v)})
 	}
 	return true
 }

@@ -37,7 +37,8 @@ func arm64CFI(k *walk) bool {
 	if !byCFI(k) {
 		return false
 	}
-	for _, r := range []format.Register{k.arch.ip, k.arch.lr, k.arch.fp} {
+	k.caller.Values[k.arch.ip] &= k.pacMask // also if a rule made it unknown
+	for _, r := range []format.Register{k.arch.lr, k.arch.fp} {
 		if v, ok := k.caller.Get(r); ok {
 			k.caller.Set(r, v&k.pacMask)
 		}
