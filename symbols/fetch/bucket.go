@@ -1,0 +1,97 @@
+package fetch
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"strconv"
+
+	"github.com/klauspost/compress/gzip"
+	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
+
+	"mayday/app/fault"
+	"mayday/symbols"
+)
+
+// Prefix is where a bucket keeps symbols: v1/xul.pdb/44E4…7C2/xul.sym, as
+// Tecken does. TryPrefix holds those of trial builds.
+const (
+	Prefix    = "v1/"
+	TryPrefix = "try/v1/"
+)
+
+// Bucket is the supplier that reads uploaded symbols.
+type Bucket struct{ bucket *blob.Bucket }
+
+// NewBucket makes a supplier over b, which stays the caller's to close.
+func NewBucket(b *blob.Bucket) *Bucket { return &Bucket{b} }
+
+// keys are where the symbols of id may be, the first one that is there counts.
+func keys(id symbols.ModuleID) []string {
+	path, ok := id.Path()
+	if !ok {
+		return nil
+	}
+	return []string{Prefix + path, TryPrefix + path}
+}
+
+// Fetch opens the .sym text of a module; NotFound when the bucket lacks it.
+// Text that is kept compressed is unpacked, at most MaxFileSize of it.
+func (s *Bucket) Fetch(ctx context.Context, id symbols.ModuleID) (io.ReadCloser, error) {
+	for _, key := range keys(id) {
+		r, err := s.bucket.NewReader(ctx, key, nil)
+		if gcerrors.Code(err) == gcerrors.NotFound {
+			continue
+		}
+		if err != nil {
+			return nil, fault.As(fault.Unavailable, err, "symbols %s", key)
+		}
+		return unpacked(r, key)
+	}
+	return nil, fault.New(fault.NotFound, "no symbols of %s %s", id.DebugFile, id.DebugID)
+}
+
+// Tag changes when the text of a module does; "" when the bucket lacks it.
+func (s *Bucket) Tag(ctx context.Context, id symbols.ModuleID) (string, error) {
+	for _, key := range keys(id) {
+		a, err := s.bucket.Attributes(ctx, key)
+		if gcerrors.Code(err) == gcerrors.NotFound {
+			continue
+		}
+		if err != nil {
+			return "", fault.As(fault.Unavailable, err, "symbols %s", key)
+		}
+		if a.ETag != "" {
+			return a.ETag, nil
+		}
+		return strconv.FormatInt(a.ModTime.UnixNano(), 36) + "-" + strconv.FormatInt(a.Size, 36), nil
+	}
+	return "", nil
+}
+
+// text is an unpacked symbol file over the object it is read from.
+type text struct {
+	io.Reader
+	object io.Closer
+}
+
+func (t text) Close() error { return t.object.Close() }
+
+func unpacked(r io.ReadCloser, key string) (io.ReadCloser, error) {
+	b := bufio.NewReaderSize(r, 64<<10)
+	head, err := b.Peek(2)
+	if err != nil && err != io.EOF {
+		r.Close()
+		return nil, fault.As(fault.Unavailable, err, "symbols %s", key)
+	}
+	if len(head) < 2 || head[0] != 0x1f || head[1] != 0x8b {
+		return text{io.LimitReader(b, MaxFileSize), r}, nil
+	}
+	z, err := gzip.NewReader(b)
+	if err != nil {
+		r.Close()
+		return nil, fault.As(fault.Malformed, err, "symbols %s", key)
+	}
+	return text{io.LimitReader(z, MaxFileSize), r}, nil
+}
