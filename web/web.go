@@ -117,6 +117,8 @@ func (s *Site) routes() []route {
 		{"GET", "/signature/", "One signature: trend, versions, platforms, reports.", s.signature},
 		{"GET", "/report/index/:id", "One crash report.", s.report},
 		{"GET", "/home/product/:product", "One product's crashes.", s.product},
+		{"GET", "/documentation/", "The query language, the APIs and every field.", s.documentation},
+		{"GET", "/api/", "The APIs.", func(c echo.Context) error { return c.Redirect(http.StatusFound, "/documentation/#api") }},
 		{"GET", "/login/", "How to sign in.", s.login},
 		{"GET", "/login/link", "Asks before a sign-in link is used up.", s.login},
 		{"POST", "/login/link", "Signs in with a one-use link.", s.useLink},
