@@ -1,3 +1,4 @@
+// Package fetch gets symbol files to where they are needed.
 package fetch
 
 import (
@@ -21,6 +22,9 @@ const (
 	TryPrefix = "try/v1/"
 )
 
+// maxText bounds one unpacked symbol file; the largest real ones have 2 GB.
+const maxText = 4 << 30
+
 // Bucket is the supplier that reads uploaded symbols.
 type Bucket struct{ bucket *blob.Bucket }
 
@@ -37,7 +41,7 @@ func keys(id symbols.ModuleID) []string {
 }
 
 // Fetch opens the .sym text of a module; NotFound when the bucket lacks it.
-// Text that is kept compressed is unpacked, at most MaxFileSize of it.
+// Text that is kept compressed is unpacked, at most maxText of it.
 func (s *Bucket) Fetch(ctx context.Context, id symbols.ModuleID) (io.ReadCloser, error) {
 	for _, key := range keys(id) {
 		r, err := s.bucket.NewReader(ctx, key, nil)
@@ -86,12 +90,12 @@ func unpacked(r io.ReadCloser, key string) (io.ReadCloser, error) {
 		return nil, fault.As(fault.Unavailable, err, "symbols %s", key)
 	}
 	if len(head) < 2 || head[0] != 0x1f || head[1] != 0x8b {
-		return text{io.LimitReader(b, MaxFileSize), r}, nil
+		return text{io.LimitReader(b, maxText), r}, nil
 	}
 	z, err := gzip.NewReader(b)
 	if err != nil {
 		r.Close()
 		return nil, fault.As(fault.Malformed, err, "symbols %s", key)
 	}
-	return text{io.LimitReader(z, MaxFileSize), r}, nil
+	return text{io.LimitReader(z, maxText), r}, nil
 }
