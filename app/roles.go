@@ -16,7 +16,9 @@ type roleRow struct {
 
 // roleTable lists the roles in the order in which they are built.
 func roleTable() []roleRow {
-	return []roleRow{}
+	return []roleRow{
+		{"collector", "takes crashes from clients", buildCollector},
+	}
 }
 
 func buildRole(ctx context.Context, d *deps, name string) (roles.Role, error) {

@@ -18,6 +18,7 @@ import (
 	"mayday/app/fault"
 	"mayday/app/metrics"
 	"mayday/roles"
+	"mayday/roles/collector"
 )
 
 // server is the one HTTP server that all roles of the process share.
@@ -155,7 +156,7 @@ func (s *server) run(ctx context.Context, l net.Listener) error {
 		ErrorLog:          zap.NewStdLog(s.log.Named("http").WithOptions(zap.IncreaseLevel(zap.WarnLevel))),
 	}
 	done := make(chan error, 1)
-	go func() { done <- h.Serve(netutil.LimitListener(l, s.cfg.MaxConnections)) }()
+	go func() { done <- h.Serve(collector.Listener(netutil.LimitListener(l, s.cfg.MaxConnections))) }()
 	select {
 	case err := <-done:
 		return fault.As(fault.Unavailable, err, "serve")
