@@ -40,7 +40,7 @@ type cacheShard struct {
 // two names with one hash the later wins.
 type cached struct {
 	key   cacheKey
-	frame frame
+	frame named
 }
 
 type cacheKey struct {
@@ -73,7 +73,7 @@ func (c *frameCache) hash(k cacheKey) uint64 {
 	return maphash.String(c.seed, k.name) + uint64(k.kind)<<48
 }
 
-func (c *frameCache) get(h uint64, k cacheKey) (frame, bool) {
+func (c *frameCache) get(h uint64, k cacheKey) (named, bool) {
 	s := &c.shards[h%cacheShards]
 	s.mu.RLock()
 	e, young := s.young[h]
@@ -89,7 +89,7 @@ func (c *frameCache) get(h uint64, k cacheKey) (frame, bool) {
 	return e.frame, ok
 }
 
-func (c *frameCache) put(h uint64, k cacheKey, f frame) {
+func (c *frameCache) put(h uint64, k cacheKey, f named) {
 	if len(k.name) > maxCachedName {
 		return
 	}

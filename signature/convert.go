@@ -1,5 +1,7 @@
 package signature
 
+import "mayday/signature/python"
+
 // copied are the fields that crash data has from the processed crash as they
 // are, null when missing.
 var copied = [...]string{
@@ -17,7 +19,7 @@ func Convert(processed map[string]any) map[string]any {
 	}
 	data["oom_allocation_size"] = nil
 	if v := processed["oom_allocation_size"]; v != nil {
-		if n, ok := toInt(v); ok {
+		if n, ok := python.Int(v); ok {
 			data["oom_allocation_size"] = n
 		}
 	}

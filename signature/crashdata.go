@@ -3,6 +3,8 @@ package signature
 import (
 	"encoding/json"
 	"strings"
+
+	"mayday/signature/python"
 )
 
 // FromCrashData reads crash data, the JSON object that signatures are made
@@ -20,7 +22,7 @@ func FromCrashData(data map[string]any) Input {
 		StackwalkStatus:          printed(data["mdsw_status_string"]),
 		Threads:                  threads(data["threads"]),
 	}
-	if n, ok := toInt(data["crashing_thread"]); ok {
+	if n, ok := python.Int(data["crashing_thread"]); ok {
 		in.CrashingThread = int(n)
 	}
 	in.setHang(data["hang"])
@@ -39,25 +41,25 @@ func text(v any) string {
 
 // printed is the text of v, empty when Python takes v for false.
 func printed(v any) string {
-	if !truthy(v) {
+	if !python.Truthy(v) {
 		return ""
 	}
-	return str(v)
+	return python.Str(v)
 }
 
 func (in *Input) setHang(v any) {
 	if v != nil {
-		s := str(v)
+		s := python.Str(v)
 		in.Hang = &s
 	}
 }
 
 func (in *Input) setJava(stack, value any) {
-	if truthy(stack) {
+	if python.Truthy(stack) {
 		s, ok := stack.(string)
 		in.JavaStackTrace, in.JavaStackTraceMalformed = s, !ok
 	}
-	if truthy(value) {
+	if python.Truthy(value) {
 		in.JavaException = exception(value)
 	}
 }
@@ -66,23 +68,23 @@ func (in *Input) setSize(v any) {
 	if v == nil {
 		return
 	}
-	in.odd.oomTruthy = truthy(v)
-	if n, ok := toInt(v); ok {
+	in.odd.oomTruthy = python.Truthy(v)
+	if n, ok := python.Int(v); ok {
 		in.OOMAllocationSize = &n
 		return
 	}
 	if s, ok := v.(string); ok {
-		in.odd.oomError = "invalid literal for int() with base 10: " + quote(s)
+		in.odd.oomError = "invalid literal for int() with base 10: " + python.Repr(s)
 	} else {
-		in.odd.oomError = "int() argument must be a string, a bytes-like object or a real number, not '" + typeName(v) + "'"
+		in.odd.oomError = "int() argument must be a string, a bytes-like object or a real number, not '" + python.TypeName(v) + "'"
 	}
 }
 
 func (in *Input) setShutdown(v any) {
 	if s, ok := v.(string); ok {
 		in.AsyncShutdownTimeout = s
-	} else if truthy(v) {
-		in.odd.asyncError = "the JSON object must be str, bytes or bytearray, not " + typeName(v)
+	} else if python.Truthy(v) {
+		in.odd.asyncError = "the JSON object must be python.Str, bytes or bytearray, not " + python.TypeName(v)
 	}
 }
 
@@ -104,27 +106,6 @@ func (in *Input) setDumps(v any) {
 		for k := range v {
 			in.AdditionalMinidumps = append(in.AdditionalMinidumps, k)
 		}
-	}
-}
-
-// typeName is Python's name for the type of a JSON value.
-func typeName(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return "NoneType"
-	case bool:
-		return "bool"
-	case string:
-		return "str"
-	case []any, []string:
-		return "list"
-	case map[string]any:
-		return "dict"
-	default:
-		if n, ok := numberOf(v); ok && n.whole == "" {
-			return "float"
-		}
-		return "int"
 	}
 }
 
@@ -209,7 +190,7 @@ func unloaded(v any) []string {
 		return nil
 	}
 	m, _ := list[0].(map[string]any)
-	return []string{str(m["module"])}
+	return []string{python.Str(m["module"])}
 }
 
 // lineOf reads a line number. Zero is no line, the text "0" is one.
@@ -218,14 +199,14 @@ func lineOf(v any) (line string, t truth) {
 	case nil:
 		return "", byValue
 	case json.Number:
-		if n, ok := parseNumber(string(v)); ok && n.whole != "" {
-			return n.whole, byValue
+		if n, ok := python.ParseNumber(string(v)); ok && n.Whole != "" {
+			return n.Whole, byValue
 		}
 	}
-	if truthy(v) {
-		return str(v), always
+	if python.Truthy(v) {
+		return python.Str(v), always
 	}
-	return str(v), never
+	return python.Str(v), never
 }
 
 // exception reads the first value of a Java exception.
@@ -243,8 +224,8 @@ func exception(v any) *JavaException {
 	}
 	e := &JavaException{Type: "Unknown", Module: printed(m["module"])}
 	if t, ok := m["type"]; ok {
-		e.Type = str(t)
-		if !truthy(t) {
+		e.Type = python.Str(t)
+		if !python.Truthy(t) {
 			e.Module = "" // upstream joins the two only when both are there
 		}
 	}

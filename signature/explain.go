@@ -122,11 +122,11 @@ func (l *Lists) decide(frames []FrameVerdict) {
 			f.Verdict = NotReached
 		case f.Normalized == "":
 			f.Verdict = EmptyFrame
-		case l.irrelevant.match(f.Normalized):
+		case l.irrelevant.Match(f.Normalized):
 			f.Verdict, f.By = Irrelevant, l.by(IrrelevantList, f.Normalized)
 		case added && last == f.Normalized && isModuleName(last):
 			f.Verdict = Repeated
-		case l.prefix.match(f.Normalized):
+		case l.prefix.Match(f.Normalized):
 			f.Verdict, f.By = Prefix, l.by(PrefixList, f.Normalized)
 			last, added = f.Normalized, true
 		default:

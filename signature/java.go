@@ -3,6 +3,8 @@ package signature
 import (
 	"strings"
 	"unicode/utf8"
+
+	"mayday/signature/python"
 )
 
 // javaStackTrace makes the signature of a Java stack trace: class, description
@@ -13,18 +15,18 @@ func javaStackTrace(s *state) {
 		s.set(malformedTrace)
 		return
 	}
-	lines, n := splitLines(s.in.JavaStackTrace)
-	first := trimSpace(lines[0])
+	lines, n := python.FirstLines(s.in.JavaStackTrace)
+	first := python.TrimSpace(lines[0])
 	class, description, ok := strings.Cut(first, ":")
 	if ok {
-		class, description = trimSpace(class), trimSpace(hideAddresses(description))
+		class, description = python.TrimSpace(class), python.TrimSpace(hideAddresses(description))
 	} else {
 		s.note("JavaSignatureTool: stack trace line 1 is not in the expected format")
 	}
 	method := ""
 	if n < 2 {
 		s.note("JavaSignatureTool: stack trace line 2 is missing")
-	} else if method = dropJavaLine(trimSpace(lines[1])); method == "" {
+	} else if method = dropJavaLine(python.TrimSpace(lines[1])); method == "" {
 		s.note("JavaSignatureTool: stack trace line 2 is empty")
 	}
 	var sig string
@@ -55,7 +57,7 @@ func joinFilled(sep string, parts ...string) string {
 	return out
 }
 
-// hideAddresses makes each @ with eight lower-case hex digits @<addr>.
+// hideAddresses makes each @ with eight python.Lower-case hex digits @<addr>.
 func hideAddresses(s string) string {
 	const digits = 8
 	var out []byte
@@ -82,7 +84,7 @@ func hideAddresses(s string) string {
 
 func isLowerHex(s string) bool {
 	for i := 0; i < len(s); i++ {
-		if !isHex(s[i]) || s[i] >= 'A' && s[i] <= 'F' {
+		if (s[i] < '0' || s[i] > '9') && (s[i] < 'a' || s[i] > 'f') {
 			return false
 		}
 	}
@@ -98,7 +100,7 @@ func dropJavaLine(s string) string {
 	end := len(body)
 	for end > 0 {
 		r, size := utf8.DecodeLastRuneInString(body[:end])
-		if decimalDigit(r) < 0 {
+		if python.Digit(r) < 0 {
 			break
 		}
 		end -= size

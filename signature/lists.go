@@ -1,20 +1,16 @@
 package signature
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"regexp"
-	"regexp/syntax"
 	"sync"
-	"unicode/utf8"
 
 	"mayday/app/fault"
+	"mayday/signature/pattern"
 )
 
 // The four lists, by file name without .txt.
@@ -30,37 +26,11 @@ func ListNames() []string {
 	return []string{IrrelevantList, PrefixList, SentinelList, LineNumbersList}
 }
 
-// Limits of a list file. The largest list in use anywhere has some 300 entries
-// in 8 KB; these leave room for a hundred times that.
-const (
-	maxListBytes   = 1 << 20
-	maxListEntries = 20000
-	maxEntryBytes  = 1000
-	maxListErrors  = 20 // reported at once; the others are counted
-)
+// maxListErrors is how many are reported at once; the others are counted.
+const maxListErrors = 20
 
 // Entry is one line of a list that says something.
-type Entry struct {
-	Line int    // from 1
-	Text string // the regular expression; a literal name for sentinels
-
-	sequences []sequence     // what the entry comes to; or:
-	re        *regexp.Regexp // the expression, anchored at the start
-	lead      string         // what every match of re begins with
-}
-
-// Matches reports whether the entry alone matches the start of a frame.
-func (e *Entry) Matches(frame string) bool {
-	if e.re != nil {
-		return e.re.MatchString(frame)
-	}
-	for i := range e.sequences {
-		if e.sequences[i].matches(frame) {
-			return true
-		}
-	}
-	return false
-}
+type Entry = pattern.Entry
 
 // Lists are the four signature lists, ready for use. They do not change and
 // may be used by any number of goroutines; after an edit, load new ones.
@@ -68,9 +38,9 @@ type Lists struct {
 	source      string // how the debug log names them; empty for our own
 	version     string
 	entries     map[string][]Entry
-	irrelevant  *matcher
-	prefix      *matcher
-	lineNumbers *matcher
+	irrelevant  *pattern.Set
+	prefix      *pattern.Set
+	lineNumbers *pattern.Set
 	sentinels   map[string]int // by name: the line
 	improve     Improvements
 	cache       *frameCache
@@ -133,9 +103,9 @@ func Load(fsys fs.FS, source string) (*Lists, error) {
 	if len(errs) > 0 {
 		return nil, fault.As(fault.Invalid, errors.Join(errs...), "signature lists")
 	}
-	l.irrelevant = newMatcher(l.entries[IrrelevantList])
-	l.prefix = newMatcher(l.entries[PrefixList])
-	l.lineNumbers = newMatcher(l.entries[LineNumbersList])
+	l.irrelevant = pattern.NewSet(l.entries[IrrelevantList])
+	l.prefix = pattern.NewSet(l.entries[PrefixList])
+	l.lineNumbers = pattern.NewSet(l.entries[LineNumbersList])
 	l.sentinels = map[string]int{}
 	for _, e := range l.entries[SentinelList] {
 		if _, ok := l.sentinels[e.Text]; !ok {
@@ -159,11 +129,11 @@ func (l *Lists) hash() string {
 }
 
 func loadList(fsys fs.FS, file string) ([]Entry, error) {
-	data, err := readList(fsys, file)
+	data, err := pattern.Read(fsys, file)
 	if err != nil {
 		return nil, err
 	}
-	entries, problems := parseList(data)
+	entries, problems := pattern.Parse(data)
 	if len(problems) == 0 {
 		return entries, nil
 	}
@@ -173,89 +143,7 @@ func loadList(fsys fs.FS, file string) ([]Entry, error) {
 			errs = append(errs, fmt.Errorf("%s: %d more", file, len(problems)-i))
 			break
 		}
-		errs = append(errs, fmt.Errorf("%s:%d: %s", file, p.line, p.text))
+		errs = append(errs, fmt.Errorf("%s:%d: %s", file, p.Line, p.Text))
 	}
 	return nil, errors.Join(errs...)
-}
-
-func readList(fsys fs.FS, file string) ([]byte, error) {
-	f, err := fsys.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() // it was only read
-	data, err := io.ReadAll(io.LimitReader(f, maxListBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxListBytes {
-		return nil, fmt.Errorf("%s: more than %d bytes", file, maxListBytes)
-	}
-	return data, nil
-}
-
-// lineError is what is wrong with a line of a list.
-type lineError struct {
-	line int
-	text string
-}
-
-// parseList reads the entries of a list and compiles them.
-func parseList(data []byte) (entries []Entry, problems []lineError) {
-	for line := 1; len(data) > 0; line++ {
-		raw, rest, _ := bytes.Cut(data, []byte("\n"))
-		data = rest
-		if !utf8.Valid(raw) {
-			problems = append(problems, lineError{line, "not UTF-8"})
-			continue
-		}
-		text := trimSpace(string(raw))
-		if text == "" || text[0] == '#' {
-			continue
-		}
-		if len(entries) == maxListEntries {
-			problems = append(problems, lineError{line, fmt.Sprintf("more than %d entries", maxListEntries)})
-			break
-		}
-		e, err := compileEntry(text, line)
-		if err != nil {
-			problems = append(problems, lineError{line, err.Error()})
-			continue
-		}
-		entries = append(entries, e)
-	}
-	return entries, problems
-}
-
-func compileEntry(text string, line int) (Entry, error) {
-	e := Entry{Line: line, Text: text}
-	if len(text) > maxEntryBytes {
-		return e, fmt.Errorf("an entry of %d bytes, more than %d", len(text), maxEntryBytes)
-	}
-	pattern, err := translate(text)
-	if err != nil {
-		return e, fmt.Errorf("%q: %w", text, err)
-	}
-	tree, err := syntax.Parse(pattern, syntax.Perl)
-	if err != nil {
-		var se *syntax.Error
-		if errors.As(err, &se) {
-			return e, fmt.Errorf("%q: %s", text, se.Code)
-		}
-		return e, fmt.Errorf("%q: %w", text, err)
-	}
-	var ok bool
-	if e.sequences, ok = sequencesOf(tree.Simplify()); ok {
-		return e, nil
-	}
-	e.sequences = nil
-	plain, err := regexp.Compile(pattern)
-	if err != nil {
-		return e, fmt.Errorf("%q: %w", text, err)
-	}
-	e.lead, _ = plain.LiteralPrefix()
-	if e.re, err = regexp.Compile(`\A(?:` + pattern + `)`); err != nil {
-		return e, fmt.Errorf("%q: %w", text, err)
-	}
-	return e, nil
 }

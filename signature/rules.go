@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
+
+	"mayday/signature/python"
 )
 
 // Rule is one row of the table of signature rules, for documentation.
@@ -59,7 +61,7 @@ type state struct {
 	rule     string // the name of the rule that runs
 	sig      string
 	res      Result
-	frames   [maxFrames]frame // the buffer of frameList
+	frames   [maxFrames]named // the buffer of frameList
 }
 
 var states = sync.Pool{New: func() any { return new(state) }}
@@ -178,7 +180,7 @@ func abortMessage(s *state) {
 			msg = msg[:open] + msg[end+1:]
 		}
 	}
-	msg = trimSpace(printable(msg))
+	msg = python.TrimSpace(printable(msg))
 	if len(msg) > maxAbortMessage {
 		msg = msg[:maxAbortMessage-len(ellipsis)] + ellipsis
 	}
@@ -235,7 +237,7 @@ func hungProcess(s *state) {
 }
 
 func printableOnly(s *state) {
-	sig := printable(trimSpace(s.sig))
+	sig := printable(python.TrimSpace(s.sig))
 	if sig != s.sig {
 		s.set(sig)
 		s.note("unprintable characters removed")

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"mayday/app/fault"
+	"mayday/signature/python"
 )
 
 // Processed crashes run to megabytes, of which a signature reads some ten
@@ -292,7 +293,7 @@ func (r *raw) take(key, value string) {
 // fields of the same name at the top are others.
 func (r *raw) fromDump() {
 	r.thread, r.reason, r.os, r.threads = "", "", "", ""
-	if n, ok := toInt(decode(r.oom)); ok {
+	if n, ok := python.Int(decode(r.oom)); ok {
 		r.oom = strconv.FormatInt(n, 10)
 	} else {
 		r.oom = ""
@@ -339,7 +340,7 @@ func (r *raw) input() Input {
 	in.setShutdown(decode(r.async))
 	in.setDumps(decode(r.dumps))
 	in.setJava(decode(r.javaStack), decode(r.javaException))
-	if n, ok := toInt(decode(r.thread)); ok {
+	if n, ok := python.Int(decode(r.thread)); ok {
 		in.CrashingThread = int(n)
 	}
 	in.Threads = scanThreads(r.threads, in.CrashingThread)

@@ -6,6 +6,8 @@ import (
 	"io"
 	"sort"
 	"strings"
+
+	"mayday/signature/python"
 )
 
 // shutdownTimeout replaces the signature by the phase and the conditions that
@@ -23,7 +25,7 @@ func shutdownTimeout(s *state) {
 	if err == nil {
 		m, ok := data.(map[string]any)
 		if !ok {
-			s.note("Rule failed: '" + typeName(data) + "' object is not subscriptable")
+			s.note("Rule failed: '" + python.TypeName(data) + "' object is not subscriptable")
 			return
 		}
 		var fatal string
@@ -63,7 +65,7 @@ func shutdownParts(parts []string, m map[string]any) (out []string, err error, f
 				}
 				e = name
 			}
-			names = append(names, str(e))
+			names = append(names, python.Str(e))
 		}
 	case map[string]any:
 		for k := range c {
@@ -74,8 +76,8 @@ func shutdownParts(parts []string, m map[string]any) (out []string, err error, f
 			names = append(names, string(r))
 		}
 	default:
-		if truthy(c) {
-			return parts, nil, "'" + typeName(c) + "' object is not iterable"
+		if python.Truthy(c) {
+			return parts, nil, "'" + python.TypeName(c) + "' object is not iterable"
 		}
 	}
 	if len(names) == 0 {

@@ -63,7 +63,7 @@ func hasSuffixFold(s, suffix string) bool {
 }
 
 // sentinel finds the first frame that is a sentinel; 0 when none is.
-func (s *state) sentinel(frames []frame) int {
+func (s *state) sentinel(frames []named) int {
 	for i := range frames {
 		if frames[i].sentinel(s.lists) {
 			s.debugFrame(frameSentinel, frames[i].text, i)
@@ -73,9 +73,9 @@ func (s *state) sentinel(frames []frame) int {
 	return 0
 }
 
-// frame is a normalised frame and, as far as it is known, what the lists say of
+// named is a normalised frame and, as far as it is known, what the lists say of
 // it.
-type frame struct {
+type named struct {
 	text string
 	says verdict
 }
@@ -93,10 +93,10 @@ const (
 // judge asks all lists, for a frame that will be seen again.
 func (l *Lists) judge(text string) verdict {
 	says := judged
-	if l.irrelevant.match(text) {
+	if l.irrelevant.Match(text) {
 		says |= irrelevantFrame
 	}
-	if l.prefix.match(text) {
+	if l.prefix.Match(text) {
 		says |= prefixFrame
 	}
 	if _, ok := l.sentinels[text]; ok {
@@ -105,21 +105,21 @@ func (l *Lists) judge(text string) verdict {
 	return says
 }
 
-func (f frame) irrelevant(l *Lists) bool {
+func (f named) irrelevant(l *Lists) bool {
 	if f.says != 0 {
 		return f.says&irrelevantFrame != 0
 	}
-	return l.irrelevant.match(f.text)
+	return l.irrelevant.Match(f.text)
 }
 
-func (f frame) prefix(l *Lists) bool {
+func (f named) prefix(l *Lists) bool {
 	if f.says != 0 {
 		return f.says&prefixFrame != 0
 	}
-	return l.prefix.match(f.text)
+	return l.prefix.Match(f.text)
 }
 
-func (f frame) sentinel(l *Lists) bool {
+func (f named) sentinel(l *Lists) bool {
 	if f.says != 0 {
 		return f.says&sentinelFrame != 0
 	}
@@ -129,13 +129,13 @@ func (f frame) sentinel(l *Lists) bool {
 
 // frameList normalises the frames of the crashing thread and sets what the
 // result says of them.
-func (s *state) frameList() []frame {
+func (s *state) frameList() []named {
 	t := s.crashing()
 	if t == nil || len(t.Frames) == 0 {
 		return nil
 	}
 	norm := newNormalizer(s.lists, s.in.OS == windows)
-	defer norm.release()
+	defer norm.Return()
 	out := s.frames[:0]
 	for i := range t.Frames {
 		f := &t.Frames[i]

@@ -1,4 +1,4 @@
-package signature
+package pattern
 
 // automaton finds any of several words anywhere in the first line of a text,
 // in one pass (the method of Aho and Corasick, as a table). A word may have

@@ -1,10 +1,20 @@
-package signature
+// Package frame normalises the frames of a stack: from the name of a function
+// as symbols have it, or from a source line, a module or an address, to the text
+// by which frames of different builds are the same.
+//
+// The rules are those of Socorro: return types, arguments and template
+// parameters go, numbers of lambdas and hashes of Rust symbols, too. What they
+// leave ugly (a lone "const") is left so: see package signature for improved
+// names. Each step takes time linear in the length of the name.
+package frame
 
 import (
 	"bytes"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"mayday/signature/python"
 )
 
 // trait marks the bytes that the steps of a function name look for. A name
@@ -38,8 +48,8 @@ func traitsOf(s string) (t trait) {
 // this order.
 var qualifiers = [...]string{"const", "const&", "const &", "&&", "&"}
 
-// cpp normalises a C or C++ function.
-func (n *normalizer) cpp(name, line string) string {
+// Cpp normalises a C or C++ function.
+func (n *Normalizer) Cpp(name, line string) string {
 	name = dropQualifiers(name)
 	has := traitsOf(name)
 	if has&hasSpace != 0 && !strings.Contains(name, "::operator") {
@@ -69,8 +79,8 @@ func (n *normalizer) cpp(name, line string) string {
 	return n.spaced(name, line)
 }
 
-// rust normalises a Rust function.
-func (n *normalizer) rust(name, line string) string {
+// Rust normalises a Rust function.
+func (n *Normalizer) Rust(name, line string) string {
 	has := traitsOf(name)
 	if has&hasSpace != 0 {
 		name = n.dropReturnType(name)
@@ -91,18 +101,18 @@ func (n *normalizer) rust(name, line string) string {
 
 // withLine adds the line to functions that are told apart by it. The line is
 // as Python prints it, so "None" when there is none.
-func (n *normalizer) withLine(name, line string) string {
-	if !n.lists.lineNumbers.match(name) {
+func (n *Normalizer) withLine(name, line string) string {
+	if n.LineNumbers == nil || !n.LineNumbers.Match(name) {
 		return name
 	}
-	n.lined = true
+	n.Lined = true
 	return name + ":" + line
 }
 
 // spaced ends a name held in n.text: the line number, then the spaces around
 // stars, ampersands and commas. It returns name itself when that is the result.
-func (n *normalizer) spaced(name, line string) string {
-	if len(n.text) > 0 && n.lists.lineNumbers.mayMatch(n.text[0]) || n.lists.lineNumbers.all {
+func (n *Normalizer) spaced(name, line string) string {
+	if l := n.LineNumbers; l != nil && (len(n.text) > 0 && l.MayMatch(n.text[0]) || l.All) {
 		text := string(n.text)
 		if with := n.withLine(text, line); len(with) != len(text) {
 			n.text = append(n.text[:0], with...)
@@ -145,7 +155,7 @@ func dropQualifiers(name string) string {
 	}
 	for _, q := range qualifiers {
 		if strings.HasSuffix(name, q) {
-			name = trimSpace(name[:len(name)-len(q)])
+			name = python.TrimSpace(name[:len(name)-len(q)])
 		}
 	}
 	return name
@@ -171,7 +181,7 @@ var wordClasses, closers = func() (class [256]uint8, partner [256]byte) {
 // dropReturnType is the last word of name: what stands before it is the
 // return type, the storage class and the like. Words end at spaces outside of
 // all brackets; argument lists and clone marks belong to the word before.
-func (n *normalizer) dropReturnType(name string) string {
+func (n *Normalizer) dropReturnType(name string) string {
 	var (
 		stack  = n.brackets[:0]
 		start  = 0 // of the word being read

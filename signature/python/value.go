@@ -1,4 +1,11 @@
-package signature
+// Package python does what Python does with JSON values and text, as far as it
+// shows in signatures: the upstream of the signature rules takes whatever stands
+// in crash data as it comes, so the text of a list, the truth of a zero and the
+// digits of other scripts are part of the format.
+//
+// It covers int(), bool(), str() and repr() of JSON values, white space, lower
+// case and line ends; nothing else of the language.
+package python
 
 import (
 	"encoding/json"
@@ -14,8 +21,8 @@ import (
 // Python does. These functions do so for values as package encoding/json
 // makes them (with or without UseNumber) and for Go numbers.
 
-// truthy is Python's bool(v).
-func truthy(v any) bool {
+// Truthy is Python's bool(v).
+func Truthy(v any) bool {
 	switch v := v.(type) {
 	case nil:
 		return false
@@ -30,85 +37,85 @@ func truthy(v any) bool {
 	case map[string]any:
 		return len(v) > 0
 	}
-	if n, ok := numberOf(v); ok {
-		return !n.zero()
+	if n, ok := NumberOf(v); ok {
+		return !n.Zero()
 	}
 	return true
 }
 
-// number is a JSON number as Python reads it: an integer of any size, or a
+// Number is a JSON Number as Python reads it: an integer of any size, or a
 // float.
-type number struct {
-	whole string // decimal digits with an optional minus; empty for a float
-	float float64
+type Number struct {
+	Whole string // decimal digits with an optional minus; empty for a float
+	Float float64
 }
 
-func (n number) zero() bool {
-	if n.whole != "" {
-		return n.whole == "0"
+func (n Number) Zero() bool {
+	if n.Whole != "" {
+		return n.Whole == "0"
 	}
-	return n.float == 0
+	return n.Float == 0
 }
 
-// numberOf reads a number; booleans are none here.
-func numberOf(v any) (number, bool) {
+// NumberOf reads a Number; booleans are none here.
+func NumberOf(v any) (Number, bool) {
 	switch v := v.(type) {
 	case json.Number:
-		return parseNumber(string(v))
+		return ParseNumber(string(v))
 	case float64:
 		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
 			// Without UseNumber the integers come as floats.
-			return number{whole: strconv.FormatInt(int64(v), 10)}, true
+			return Number{Whole: strconv.FormatInt(int64(v), 10)}, true
 		}
-		return number{float: v}, true
+		return Number{Float: v}, true
 	case float32:
-		return numberOf(float64(v))
+		return NumberOf(float64(v))
 	case int:
-		return number{whole: strconv.Itoa(v)}, true
+		return Number{Whole: strconv.Itoa(v)}, true
 	case int64:
-		return number{whole: strconv.FormatInt(v, 10)}, true
+		return Number{Whole: strconv.FormatInt(v, 10)}, true
 	case int32:
-		return number{whole: strconv.FormatInt(int64(v), 10)}, true
+		return Number{Whole: strconv.FormatInt(int64(v), 10)}, true
 	case uint32:
-		return number{whole: strconv.FormatUint(uint64(v), 10)}, true
+		return Number{Whole: strconv.FormatUint(uint64(v), 10)}, true
 	case uint64:
-		return number{whole: strconv.FormatUint(v, 10)}, true
+		return Number{Whole: strconv.FormatUint(v, 10)}, true
 	case uint:
-		return number{whole: strconv.FormatUint(uint64(v), 10)}, true
+		return Number{Whole: strconv.FormatUint(uint64(v), 10)}, true
 	}
-	return number{}, false
+	return Number{}, false
 }
 
-func parseNumber(s string) (number, bool) {
+func ParseNumber(s string) (Number, bool) {
 	if !strings.ContainsAny(s, ".eE") {
 		if s == "-0" {
 			s = "0"
 		}
-		return number{whole: s}, s != ""
+		return Number{Whole: s}, s != ""
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil && !math.IsInf(f, 0) {
-		return number{}, false
+		return Number{}, false
 	}
-	return number{float: f}, true
+	return Number{Float: f}, true
 }
 
-// int64 cuts the number to a whole one as int() does; too large ones become
+// int64 cuts the Number to a whole one as int() does; too large ones become
 // the largest of their sign.
-func (n number) int64() int64 {
-	if n.whole == "" {
+func (n Number) Int64() int64 {
+	if n.Whole == "" {
 		switch {
-		case math.IsNaN(n.float):
+		case math.IsNaN(n.Float):
 			return 0
-		case n.float >= math.MaxInt64:
+		case n.Float >= math.MaxInt64:
 			return math.MaxInt64
-		case n.float <= math.MinInt64:
+		case n.Float <= math.MinInt64:
 			return math.MinInt64
 		}
-		return int64(n.float)
+		return int64(n.Float)
 	}
-	i, err := strconv.ParseInt(n.whole, 10, 64)
-	if err != nil && strings.HasPrefix(n.whole, "-") {
+	i, err := strconv.ParseInt(n.Whole, 10, 64)
+	if err != nil && strings.HasPrefix(n.Whole, "-") {
 		return math.MinInt64
 	}
 	if err != nil {
@@ -117,11 +124,11 @@ func (n number) int64() int64 {
 	return i
 }
 
-func (n number) String() string {
-	if n.whole != "" {
-		return n.whole
+func (n Number) String() string {
+	if n.Whole != "" {
+		return n.Whole
 	}
-	return floatText(n.float)
+	return floatText(n.Float)
 }
 
 // floatText is Python's repr of a float.
@@ -145,8 +152,8 @@ func floatText(f float64) string {
 	return s
 }
 
-// toInt is Python's int(v); ok is false where that raises.
-func toInt(v any) (n int64, ok bool) {
+// Int is Python's int(v); ok is false where that raises.
+func Int(v any) (n int64, ok bool) {
 	switch v := v.(type) {
 	case bool:
 		if v {
@@ -154,20 +161,20 @@ func toInt(v any) (n int64, ok bool) {
 		}
 		return 0, true
 	case string:
-		return parseInt(v)
+		return ParseInt(v)
 	}
-	num, ok := numberOf(v)
-	if !ok || num.whole == "" && (math.IsNaN(num.float) || math.IsInf(num.float, 0)) {
+	num, ok := NumberOf(v)
+	if !ok || num.Whole == "" && (math.IsNaN(num.Float) || math.IsInf(num.Float, 0)) {
 		return 0, false
 	}
-	return num.int64(), true
+	return num.Int64(), true
 }
 
-// parseInt is Python's int(text): a sign, digits of any script, single
+// ParseInt is Python's int(text): a sign, digits of any script, single
 // underscores between them, white space around. Too large numbers become the
 // largest of their sign.
-func parseInt(s string) (n int64, ok bool) {
-	s = trimSpace(s)
+func ParseInt(s string) (n int64, ok bool) {
+	s = TrimSpace(s)
 	negative := false
 	if s != "" && (s[0] == '+' || s[0] == '-') {
 		negative = s[0] == '-'
@@ -182,7 +189,7 @@ func parseInt(s string) (n int64, ok bool) {
 			digit = false
 			continue
 		}
-		d := decimalDigit(r)
+		d := Digit(r)
 		if d < 0 {
 			return 0, false
 		}
@@ -203,8 +210,8 @@ func parseInt(s string) (n int64, ok bool) {
 // from Python's own limit on, which is near.
 const maxReprDepth = 200
 
-// str is Python's str(v).
-func str(v any) string {
+// Str is Python's Str(v).
+func Str(v any) string {
 	if s, ok := v.(string); ok {
 		return s
 	}
@@ -224,7 +231,7 @@ func writeRepr(b *strings.Builder, v any, depth int) {
 			b.WriteString("False")
 		}
 	case string:
-		b.WriteString(quote(v))
+		b.WriteString(Repr(v))
 	case []any:
 		if depth == 0 {
 			b.WriteString("[...]")
@@ -243,7 +250,7 @@ func writeRepr(b *strings.Builder, v any, depth int) {
 	case *big.Int:
 		b.WriteString(v.String())
 	default:
-		if n, ok := numberOf(v); ok {
+		if n, ok := NumberOf(v); ok {
 			b.WriteString(n.String())
 		} else {
 			b.WriteString("<value>")
@@ -268,15 +275,15 @@ func writeMapRepr(b *strings.Builder, m map[string]any, depth int) {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString(quote(k))
+		b.WriteString(Repr(k))
 		b.WriteString(": ")
 		writeRepr(b, m[k], depth-1)
 	}
 	b.WriteByte('}')
 }
 
-// quote is Python's repr of a string.
-func quote(s string) string {
+// Repr is Python's repr of a string.
+func Repr(s string) string {
 	q := byte('\'')
 	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
 		q = '"'
@@ -321,4 +328,25 @@ func appendReprRune(out []byte, r rune) []byte {
 		out = append(out, '0')
 	}
 	return append(out, hex...)
+}
+
+// TypeName is Python's name for the type of a JSON value.
+func TypeName(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "NoneType"
+	case bool:
+		return "bool"
+	case string:
+		return "str"
+	case []any, []string:
+		return "list"
+	case map[string]any:
+		return "dict"
+	default:
+		if n, ok := NumberOf(v); ok && n.Whole == "" {
+			return "float"
+		}
+		return "int"
+	}
 }

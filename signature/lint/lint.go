@@ -1,4 +1,8 @@
-package signature
+// Package lint looks for mistakes in signature lists: entries that never act,
+// that another entry covers, that no frame looks like, metacharacters that were
+// meant as text. It judges by what the matcher and the normaliser really do, not
+// by the look of an entry.
+package lint
 
 import (
 	"bytes"
@@ -7,6 +11,10 @@ import (
 	"sort"
 	"strings"
 	"unicode"
+
+	"mayday/signature"
+	"mayday/signature/frame"
+	"mayday/signature/pattern"
 )
 
 // Code names a kind of finding.
@@ -40,7 +48,7 @@ func Codes() []Code {
 // leaves the lists in order.
 func (c Code) Advice() bool { return c == Order || c == NeverShows }
 
-// Finding is something that Lint found.
+// Finding is something that Check found.
 type Finding struct {
 	File string `json:"file"`
 	Line int    `json:"line"`
@@ -52,23 +60,23 @@ func (f Finding) String() string {
 	return fmt.Sprintf("%s:%d: %s: %s", f.File, f.Line, f.Code, f.Text)
 }
 
-// Lint looks for mistakes in the four lists at the top of fsys. An entry may
+// Check looks for mistakes in the four lists at the top of fsys. An entry may
 // be found at fault more than once: one that is in both lists is shadowed, too,
 // and a duplicate is covered. The findings come by file and line.
-func Lint(fsys fs.FS) ([]Finding, error) {
-	l := linter{lists: map[string][]Entry{}}
-	for _, name := range ListNames() {
-		data, err := readList(fsys, name+".txt")
+func Check(fsys fs.FS) ([]Finding, error) {
+	l := linter{lists: map[string][]pattern.Entry{}}
+	for _, name := range signature.ListNames() {
+		data, err := pattern.Read(fsys, name+".txt")
 		if err != nil {
 			return nil, err
 		}
 		l.read(name, data)
 	}
-	l.irrelevant = newMatcher(l.lists[IrrelevantList])
-	if len(l.lists[IrrelevantList]) == 0 {
-		l.irrelevant = &matcher{} // an empty list is one finding, not one for each entry
+	l.irrelevant = pattern.NewSet(l.lists[signature.IrrelevantList])
+	if len(l.lists[signature.IrrelevantList]) == 0 {
+		l.irrelevant = &pattern.Set{} // an empty list is one finding, not one for each entry
 	}
-	for _, name := range []string{IrrelevantList, PrefixList, LineNumbersList} {
+	for _, name := range []string{signature.IrrelevantList, signature.PrefixList, signature.LineNumbersList} {
 		l.expressions(name)
 	}
 	l.shadowed()
@@ -81,8 +89,8 @@ func Lint(fsys fs.FS) ([]Finding, error) {
 }
 
 type linter struct {
-	lists      map[string][]Entry
-	irrelevant *matcher
+	lists      map[string][]pattern.Entry
+	irrelevant *pattern.Set
 	found      []Finding
 }
 
@@ -98,9 +106,9 @@ func (l *linter) read(name string, data []byte) {
 	if i := bytes.Index(data, []byte("\r\n")); i >= 0 {
 		l.add(name, 1+bytes.Count(data[:i], []byte("\n")), LineEnds, "lines end in CR LF")
 	}
-	entries, problems := parseList(data)
+	entries, problems := pattern.Parse(data)
 	for _, p := range problems {
-		l.add(name, p.line, Broken, "%s", p.text)
+		l.add(name, p.Line, Broken, "%s", p.Text)
 	}
 	if len(entries) == 0 && len(problems) == 0 {
 		l.add(name, 1, EmptyList, "a list without entries matches everything")
@@ -112,7 +120,7 @@ func (l *linter) read(name string, data []byte) {
 // order compares neighbours, without regard to case, escapes and what is
 // neither letter nor digit in front. A comment or an empty line begins a new
 // group.
-func (l *linter) order(name string, data []byte, entries []Entry) {
+func (l *linter) order(name string, data []byte, entries []pattern.Entry) {
 	lines := bytes.Split(data, []byte("\n"))
 	for i := 1; i < len(entries); i++ {
 		a, b := entries[i-1], entries[i]
@@ -134,27 +142,6 @@ func orderKey(text string) string {
 	text = strings.ReplaceAll(text, `\`, "")
 	text = strings.TrimLeftFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	return strings.ToLower(text)
-}
-
-// filler stands in samples for what an expression leaves open. No list has it.
-const filler = "\x7f"
-
-// samples are texts that stand for all that an entry matches: what another
-// entry says of all of them it says of all those texts. Nil when the entry is
-// no sequence of words.
-func (e *Entry) samples() []string {
-	var out []string
-	for _, s := range e.sequences {
-		text := strings.Join(s.words, filler)
-		if !s.anchored {
-			text = filler + text
-		}
-		out = append(out, text)
-		if !s.end {
-			out = append(out, text+filler)
-		}
-	}
-	return out
 }
 
 // all reports whether match holds for all samples, of which there is one.
@@ -179,11 +166,11 @@ func (l *linter) expressions(name string) {
 		if what := suspicious(e.Text); what != "" {
 			l.add(name, e.Line, Meta, "%q: %s", e.Text, what)
 		}
-		if e.Matches("") || all(e.samples(), func(s string) bool { return s == "" || s == filler }) {
+		if e.Matches("") || all(e.Samples(), func(s string) bool { return s == "" || s == pattern.Filler }) {
 			l.add(name, e.Line, MatchesAll, "%q matches everything", e.Text)
 			continue
 		}
-		if name != LineNumbersList && !e.reachable() {
+		if name != signature.LineNumbersList && !reachable(e) {
 			l.add(name, e.Line, Unreachable, "no normalised frame begins with %q", e.Text)
 		}
 		if line, ok := first[e.Text]; ok {
@@ -203,15 +190,15 @@ func (l *linter) expressions(name string) {
 }
 
 // covering finds an entry that matches all that e matches.
-func covering(entries []Entry, e *Entry) *Entry {
-	samples := e.samples()
+func covering(entries []pattern.Entry, e *pattern.Entry) *pattern.Entry {
+	samples := e.Samples()
 	for i := range entries {
 		by := &entries[i]
 		if by.Line == e.Line || by.Text == e.Text {
 			continue
 		}
 		// Two that match the same are reported once, for the later.
-		if all(samples, by.Matches) && (by.Line < e.Line || !all(by.samples(), e.Matches)) {
+		if all(samples, by.Matches) && (by.Line < e.Line || !all(by.Samples(), e.Matches)) {
 			return by
 		}
 	}
@@ -275,29 +262,25 @@ var continuations = [...]string{"", "x", "::x", "x()", "()", "::x()", "x as x>::
 
 // reachable reports whether the normaliser can give a frame that the entry
 // matches. Entries that are no sequence of words get the benefit of the doubt.
-func (e *Entry) reachable() bool {
-	samples := e.samples()
+func reachable(e *pattern.Entry) bool {
+	samples := e.Samples()
 	if len(samples) == 0 {
 		return true
 	}
-	n := newNormalizer(noLineNumbers, false)
-	defer n.release()
+	var n frame.Normalizer
 	for _, s := range samples {
-		s = strings.ReplaceAll(s, filler, "x")
+		s = strings.ReplaceAll(s, pattern.Filler, "x")
 		if looksLikeModule(s) || strings.HasPrefix(s, "(unloaded") {
 			return true
 		}
 		for _, c := range continuations {
-			if e.Matches(n.cpp(s+c, "1")) || e.Matches(n.rust(s+c, "1")) {
+			if e.Matches(n.Cpp(s+c, "1")) || e.Matches(n.Rust(s+c, "1")) {
 				return true
 			}
 		}
 	}
 	return false
 }
-
-// noLineNumbers are lists of which only the line numbers are asked.
-var noLineNumbers = &Lists{lineNumbers: &matcher{}}
 
 // looksLikeModule reports whether a text with spaces may be the name of a
 // module: it has an extension, or its words begin with capitals as the names
@@ -323,26 +306,26 @@ func looksLikeModule(s string) bool {
 // leaves nothing to.
 func (l *linter) shadowed() {
 	irrelevant := map[string]int{}
-	for _, e := range l.lists[IrrelevantList] {
+	for _, e := range l.lists[signature.IrrelevantList] {
 		irrelevant[e.Text] = e.Line
 	}
-	for i := range l.lists[PrefixList] {
-		e := &l.lists[PrefixList][i]
+	for i := range l.lists[signature.PrefixList] {
+		e := &l.lists[signature.PrefixList][i]
 		line, both := irrelevant[e.Text]
 		if both {
-			l.add(PrefixList, e.Line, InBoth, "%q is in the irrelevant list, too (line %d)", e.Text, line)
+			l.add(signature.PrefixList, e.Line, InBoth, "%q is in the irrelevant list, too (line %d)", e.Text, line)
 		}
-		if both || all(e.samples(), l.irrelevant.match) {
-			l.add(PrefixList, e.Line, Shadowed, "%q never acts: the irrelevant list matches all that it matches%s", e.Text, l.by(e))
+		if both || all(e.Samples(), l.irrelevant.Match) {
+			l.add(signature.PrefixList, e.Line, Shadowed, "%q never acts: the irrelevant list matches all that it matches%s", e.Text, l.by(e))
 		}
 	}
 }
 
 // by names the entry of the irrelevant list that shadows e, if it is one.
-func (l *linter) by(e *Entry) string {
-	list := l.lists[IrrelevantList]
+func (l *linter) by(e *pattern.Entry) string {
+	list := l.lists[signature.IrrelevantList]
 	for i := range list {
-		if list[i].Text == e.Text || all(e.samples(), list[i].Matches) {
+		if list[i].Text == e.Text || all(e.Samples(), list[i].Matches) {
 			return fmt.Sprintf(" (%q, line %d)", list[i].Text, list[i].Line)
 		}
 	}
@@ -351,15 +334,15 @@ func (l *linter) by(e *Entry) string {
 
 func (l *linter) sentinels() {
 	first := map[string]int{}
-	for i := range l.lists[SentinelList] {
-		e := &l.lists[SentinelList][i]
+	for i := range l.lists[signature.SentinelList] {
+		e := &l.lists[signature.SentinelList][i]
 		if line, ok := first[e.Text]; ok {
-			l.add(SentinelList, e.Line, Duplicate, "%q stands in line %d, too", e.Text, line)
+			l.add(signature.SentinelList, e.Line, Duplicate, "%q stands in line %d, too", e.Text, line)
 			continue
 		}
 		first[e.Text] = e.Line
-		if l.irrelevant.match(e.Text) {
-			l.add(SentinelList, e.Line, NeverShows, "%q cuts the stack but does not show: it is irrelevant", e.Text)
+		if l.irrelevant.Match(e.Text) {
+			l.add(signature.SentinelList, e.Line, NeverShows, "%q cuts the stack but does not show: it is irrelevant", e.Text)
 		}
 	}
 }

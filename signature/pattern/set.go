@@ -1,4 +1,4 @@
-package signature
+package pattern
 
 import (
 	"regexp"
@@ -6,21 +6,21 @@ import (
 	"strings"
 )
 
-// matcher says whether any entry of a list matches the start of a frame. Most
+// Set says whether any entry of a list matches the start of a frame. Most
 // entries are plain text, which a trie of prefixes answers; entries like
 // ".*abort" go into one automaton that looks for all of them at once; the rest
 // are regular expressions, tried only where the text they begin with is there.
-type matcher struct {
-	// all is set for an empty list: the empty expression matches everything.
-	all    bool
+type Set struct {
+	// All is set for an empty list: the empty expression matches everything.
+	All    bool
 	starts trie
 	within automaton
 	rest   []*regexp.Regexp
 }
 
-// match reports whether an entry matches at the start of s.
-func (m *matcher) match(s string) bool {
-	if m.all || m.starts.match(s) || m.within.match(s) {
+// Match reports whether an entry matches at the start of s.
+func (m *Set) Match(s string) bool {
+	if m.All || m.starts.match(s) || m.within.match(s) {
 		return true
 	}
 	for _, re := range m.rest {
@@ -31,14 +31,14 @@ func (m *matcher) match(s string) bool {
 	return false
 }
 
-// mayMatch is false when nothing that starts with b matches.
-func (m *matcher) mayMatch(b byte) bool {
-	return m.all || m.starts.root[b] != 0 || !m.within.empty() || len(m.rest) > 0
+// MayMatch is false when nothing that starts with b matches.
+func (m *Set) MayMatch(b byte) bool {
+	return m.All || m.starts.root[b] != 0 || !m.within.empty() || len(m.rest) > 0
 }
 
-// newMatcher joins the entries of a list.
-func newMatcher(entries []Entry) *matcher {
-	m := &matcher{all: len(entries) == 0}
+// NewSet joins the entries of a list.
+func NewSet(entries []Entry) *Set {
+	m := &Set{All: len(entries) == 0}
 	for i := range entries {
 		m.add(&entries[i])
 	}
@@ -46,7 +46,7 @@ func newMatcher(entries []Entry) *matcher {
 	return m
 }
 
-func (m *matcher) add(e *Entry) {
+func (m *Set) add(e *Entry) {
 	if e.re != nil && e.lead == "" {
 		m.rest = append(m.rest, e.re)
 		return
@@ -58,7 +58,7 @@ func (m *matcher) add(e *Entry) {
 	for _, s := range e.sequences {
 		switch {
 		case len(s.words) == 0:
-			m.all = true
+			m.All = true
 		case !s.anchored:
 			m.within.add(s.words)
 		default:

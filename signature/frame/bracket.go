@@ -1,4 +1,4 @@
-package signature
+package frame
 
 import (
 	"bytes"
@@ -29,7 +29,7 @@ func closing(text []byte, at int, opener, closer byte) int {
 
 // rewrite copies n.text, asking keep of each slice; one that is not kept
 // becomes instead.
-func (n *normalizer) rewrite(opener, closer byte, instead string, keep func(before, slice []byte) bool) {
+func (n *Normalizer) rewrite(opener, closer byte, instead string, keep func(before, slice []byte) bool) {
 	text, out := n.text, n.next[:0]
 	from := 0
 	for {
@@ -63,7 +63,7 @@ var (
 
 // types makes template parameters <T>, but for names of operators, trait
 // implementations and the like.
-func (n *normalizer) types(cpp bool) {
+func (n *Normalizer) types(cpp bool) {
 	switch {
 	case !cpp:
 		n.rewrite('<', '>', "<T>", func(_, slice []byte) bool { return bytes.Contains(slice, asWord) })
@@ -86,13 +86,13 @@ func keepType(before, slice []byte) bool {
 
 // arguments drops argument lists. C++ keeps the anonymous namespace and
 // operator().
-func (n *normalizer) arguments(cpp bool) {
+func (n *Normalizer) arguments(cpp bool) {
 	n.rewrite('(', ')', "", func(before, slice []byte) bool {
 		return cpp && (bytes.Equal(slice, anonymous) || bytes.HasSuffix(before, operatorWord))
 	})
 }
 
-func (n *normalizer) dropSquare() {
+func (n *Normalizer) dropSquare() {
 	n.rewrite('[', ']', "", func(_, _ []byte) bool { return false })
 }
 
@@ -108,7 +108,7 @@ type open struct {
 // are shown and looked at in the same way, to any depth. One pass with a stack
 // of our own: done by recursion the depth would be the attacker's choice, and
 // copying at each level would take quadratic time.
-func (n *normalizer) nestedTypes() {
+func (n *Normalizer) nestedTypes() {
 	text, out := n.text, n.next[:0]
 	n.matchAngles(text)
 	todo := append(n.slices[:0], open{end: len(text)})
@@ -156,7 +156,7 @@ func (n *normalizer) nestedTypes() {
 
 // keepNested is keepType in logarithmic time: slices contain each other here,
 // so that a search through each would be quadratic.
-func (n *normalizer) keepNested(before, slice []byte, start, end int) bool {
+func (n *Normalizer) keepNested(before, slice []byte, start, end int) bool {
 	if bytes.HasSuffix(before, operatorWord) || bytes.Equal(slice, nameOmitted) {
 		return true
 	}
@@ -166,7 +166,7 @@ func (n *normalizer) keepNested(before, slice []byte, start, end int) bool {
 
 // matchAngles fills closes with the index after the bracket that closes each
 // opening one (-1: none), and spots with the places of " as " and " in ".
-func (n *normalizer) matchAngles(text []byte) {
+func (n *Normalizer) matchAngles(text []byte) {
 	n.spots = n.spots[:0]
 	if cap(n.closes) < len(text) {
 		n.closes = make([]int, len(text))
