@@ -9,16 +9,16 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// mounter adds routes.
-type mounter interface{ Mount(*echo.Echo) }
+// Mounter adds routes.
+type Mounter interface{ Mount(*echo.Echo) }
 
-// runner works until ctx ends.
-type runner interface{ Run(context.Context) error }
+// Runner works until ctx ends.
+type Runner interface{ Run(context.Context) error }
 
 // Role is the web role.
 type Role struct {
-	Routes []mounter
-	Works  []runner
+	Routes []Mounter
+	Works  []Runner
 }
 
 // Mount adds the routes of every part.

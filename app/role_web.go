@@ -1,0 +1,71 @@
+package app
+
+import (
+	"context"
+
+	"mayday/roles"
+	"mayday/roles/indexer"
+	"mayday/roles/jobs"
+	"mayday/roles/webserver"
+	"mayday/storage"
+	"mayday/storage/queue"
+	"mayday/web"
+	"mayday/web/api"
+	"mayday/web/auth"
+)
+
+func buildWeb(ctx context.Context, d *deps) (roles.Role, error) {
+	crashes, err := d.Crashes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	queues, err := d.Queues(ctx)
+	if err != nil {
+		return nil, err
+	}
+	table, err := d.Schema()
+	if err != nil {
+		return nil, err
+	}
+	fields, err := d.Fields()
+	if err != nil {
+		return nil, err
+	}
+	users, err := d.Catalog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	engine, err := d.Engine()
+	if err != nil {
+		return nil, err
+	}
+	messages, err := queues.Subscription(ctx, queue.Processed)
+	if err != nil {
+		return nil, err
+	}
+	publish := func(ctx context.Context, name queue.Name, id storage.CrashID, ruleset string) error {
+		return queues.Send(ctx, name, queue.Message{ID: id, Ruleset: ruleset})
+	}
+	who := auth.New(auth.Options{Users: users, Sessions: users.Sessions()})
+	pages, err := web.New(web.Options{Crashes: crashes, Index: engine, Fields: fields, Schema: table, Catalog: users, Auth: who,
+		Products: d.cfg.Products, Config: d.cfg.Web, Log: d.log.Named("web"), Version: version().Version,
+		Prioritise: func(ctx context.Context, id storage.CrashID) error { return publish(ctx, queue.Priority, id, "") }})
+	if err != nil {
+		return nil, err
+	}
+	apis := api.New(api.Options{Crashes: crashes, Engine: engine, Fields: fields, Schema: table, Catalog: users, Auth: who,
+		Products: d.cfg.Products, Config: d.cfg.Web, Log: d.log.Named("api"),
+		Reprocess: func(ctx context.Context, id storage.CrashID, ruleset string) error {
+			return publish(ctx, queue.Reprocessing, id, ruleset)
+		}})
+	return &webserver.Role{
+		Routes: []webserver.Mounter{pages, apis},
+		Works: []webserver.Runner{
+			indexer.New(indexer.Options{Messages: messages, Crashes: crashes, Engine: engine, Fields: fields, Catalog: users, Log: d.log.Named("indexer")}),
+			jobs.New(jobs.Options{Crashes: crashes, Queues: queues, Catalog: users, Log: d.log.Named("jobs"), Days: d.cfg.Sweep.Days, Age: d.cfg.Sweep.Age,
+				Publish: func(ctx context.Context, name queue.Name, id storage.CrashID) error {
+					return publish(ctx, name, id, "")
+				}}),
+		},
+	}, nil
+}

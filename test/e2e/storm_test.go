@@ -1,0 +1,89 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Every crash that was answered with an id has, after any number of kills, one
+// processed crash and one search hit.
+func TestStormOfKills(t *testing.T) {
+	kills := 20
+	if testing.Short() {
+		kills = 4
+	}
+	s := start(t)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 1))
+	dump := sampleDump(t)
+
+	var mu sync.Mutex
+	answered := map[string]bool{}
+	stop := make(chan struct{})
+	var senders sync.WaitGroup
+	for sender := range 4 {
+		senders.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				body, kind := form(map[string]string{"ProductName": "Storm", "Version": "1.0", "Sender": fmt.Sprint(sender), "N": fmt.Sprint(n)},
+					map[string][]byte{"upload_file_minidump": dump})
+				status, text, err := s.post(bytes.NewReader(body), kind, nil)
+				if err != nil || status != 200 {
+					time.Sleep(20 * time.Millisecond) // the server is down just now
+					continue
+				}
+				mu.Lock()
+				answered[idOf(t, text)] = true
+				mu.Unlock()
+			}
+		})
+	}
+	for range kills {
+		time.Sleep(time.Duration(100+random.IntN(700)) * time.Millisecond)
+		s.kill()
+		s.restart()
+	}
+	close(stop)
+	senders.Wait()
+	if len(answered) < kills {
+		t.Fatalf("only %d crashes were answered", len(answered))
+	}
+	t.Logf("%d crashes answered, %d kills", len(answered), kills)
+
+	var found struct {
+		Total int
+		Hits  []struct{ UUID string }
+	}
+	s.eventually(3*time.Minute, "every answered crash can be found", func() error {
+		if err := s.getJSON("/api/SuperSearch/?product=Storm&_results_number=0&_facets_size=0", &found); err != nil {
+			return err
+		}
+		if found.Total < len(answered) {
+			return fmt.Errorf("%d of %d", found.Total, len(answered))
+		}
+		return nil
+	})
+	for id := range answered {
+		if n, err := s.hits(id); err != nil || n != 1 {
+			t.Errorf("crash %s has %d search hits, want 1 (%v)", id, n, err)
+		}
+		object := filepath.Join(s.dir, "crashes", "v1", "processed_crash", id)
+		if _, err := os.Stat(object); err != nil {
+			t.Errorf("crash %s was answered and has no processed crash: %v", id, err)
+		}
+	}
+	if err := s.stop(); err != nil {
+		t.Errorf("the server did not stop cleanly: %v", err)
+	}
+}
