@@ -317,7 +317,7 @@ func (q *query) top(a *plan.Agg, k *keyer, c *counter, nb int) ([][]tally, error
 
 func (q *query) countBuckets(n int) error {
 	if q.buckets += n; q.buckets > q.s.opts.Buckets {
-		return fault.New(fault.Invalid, "the answer has more than %d buckets (search.max_buckets): ask for fewer facets or longer intervals", q.s.opts.Buckets)
+		return fault.New(fault.Invalid, "the answer has more than %d buckets: ask for fewer facets or longer intervals", q.s.opts.Buckets)
 	}
 	return nil
 }

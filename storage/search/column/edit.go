@@ -19,7 +19,6 @@ type edit struct {
 	files   []string // written so far
 	dirs    []string // folders with new names
 	broken  []string
-	nextID  uint64
 	changed bool
 	purge   bool
 	done    bool
@@ -27,7 +26,7 @@ type edit struct {
 
 // edit begins a change; the caller holds the write lock.
 func (s *Store) edit() *edit {
-	e := &edit{s: s, added: map[*live]bool{}, dirty: map[*live]bool{}, nextID: s.manifest.NextID, broken: s.manifest.Broken}
+	e := &edit{s: s, added: map[*live]bool{}, dirty: map[*live]bool{}, broken: s.manifest.Broken}
 	s.mu.Lock()
 	e.segs = slices.Clone(s.snap.segs)
 	s.mu.Unlock()
@@ -36,39 +35,62 @@ func (s *Store) edit() *edit {
 
 // addSegment builds, writes and opens a segment.
 func (e *edit) addSegment(week string, src source) error {
-	data, crc, err := buildSegment(src, e.s.fields)
-	if err != nil {
-		return err
+	l, err := e.s.writeSegment(week, src)
+	if err == nil {
+		e.adopt(l)
 	}
-	return e.addBuilt(week, data, crc, src.rows(), nil)
+	return err
 }
 
-// addBuilt writes and opens the bytes of a segment; dead are rows of it that
-// are deleted already.
-func (e *edit) addBuilt(week string, data []byte, crc uint32, rows int, dead bitmap) error {
-	e.nextID++
-	item := manifestItem{Week: week, Name: strconv.FormatUint(e.nextID, 36), Rows: rows, Bytes: len(data), Footer: crc}
-	if err := e.s.opts.disk.mkdir(e.s.opts.Dir, week); err != nil {
-		return fault.Wrap(err, "folder of week %s", week)
-	}
-	path := e.s.path(item, ".seg")
-	e.files = append(e.files, path)
-	if err := e.s.opts.disk.write(path, data); err != nil {
-		return fault.Wrap(err, "write segment %s", item.Name)
-	}
-	e.touchDir(week)
-	l, _, err := e.s.openLive(item)
+// writeSegment builds, writes and opens a segment that no manifest names yet;
+// it needs no lock. When it fails nothing of it stays.
+func (s *Store) writeSegment(week string, src source) (_ *live, err error) {
+	data, crc, err := buildSegment(src, s.fields)
 	if err != nil {
-		return fault.Wrap(err, "open segment %s", item.Name)
+		return nil, err
 	}
-	if dead != nil {
-		l.dead = dead
-		e.dirty[l] = true
+	item := manifestItem{Week: week, Name: strconv.FormatUint(s.nextID.Add(1), 36), Rows: src.rows(), Bytes: len(data), Footer: crc}
+	defer func() {
+		if err != nil {
+			s.removeFiles(&live{item: item})
+		}
+	}()
+	if err := s.opts.disk.mkdir(s.opts.Dir, week); err != nil {
+		return nil, fault.Wrap(err, "folder of week %s", week)
 	}
+	if err := s.opts.disk.write(s.path(item, ".seg"), data); err != nil {
+		return nil, fault.Wrap(err, "write segment %s", item.Name)
+	}
+	l, _, err := s.openLive(item)
+	return l, fault.Wrap(err, "open segment %s", item.Name)
+}
+
+// discard gives up a written segment.
+func (s *Store) discard(l *live) {
+	l.acquire()
+	l.drop()
+	s.removeFiles(l)
+}
+
+// adopt takes a written segment into the edit.
+func (e *edit) adopt(l *live) {
+	e.files = append(e.files, e.s.path(l.item, ".seg"))
+	e.touchDir(l.item.Week)
 	e.segs = append(e.segs, l)
 	e.added[l] = true
 	e.changed = true
-	return nil
+}
+
+// remove takes segments out; it reports false when one is not there any more.
+func (e *edit) remove(list []*live) bool {
+	for _, old := range list {
+		i := slices.IndexFunc(e.segs, func(l *live) bool { return l.segment == old.segment })
+		if i < 0 {
+			return false
+		}
+		e.removeSegment(i)
+	}
+	return true
 }
 
 func (e *edit) touchDir(week string) {
@@ -148,14 +170,14 @@ func (e *edit) commit() error {
 		}
 	}
 	old := s.manifest
-	m := &manifest{Format: formatNumber, Number: old.Number + 1, NextID: e.nextID, Broken: e.broken}
+	m := &manifest{Format: formatNumber, Number: old.Number + 1, NextID: s.nextID.Load(), Broken: e.broken}
 	for _, l := range e.segs {
 		m.Segments = append(m.Segments, l.item)
 	}
 	committed, err := writeManifest(&s.opts.disk, s.opts.Dir, m)
 	if err != nil {
 		// The number is spent: a later manifest must not share a name with this one.
-		old.Number, old.NextID = m.Number, m.NextID
+		old.Number = m.Number
 		if committed {
 			e.done = true // CURRENT may name it: its files must stay
 			for l := range e.added {

@@ -70,7 +70,7 @@ func (s *Store) late(ctx context.Context) error {
 	if ctx.Err() == context.Canceled {
 		return fault.As(fault.Canceled, ctx.Err(), "search")
 	}
-	return fault.New(fault.Timeout, "the search took longer than %s (search.query_time): narrow the dates or ask for less", s.opts.QueryTime)
+	return fault.New(fault.Timeout, "the search took longer than %s (search.timeout): narrow the dates or ask for less", s.opts.QueryTime)
 }
 
 func (s *Store) newFilter() *filter {
@@ -84,7 +84,7 @@ func (s *Store) newFilter() *filter {
 // run answers the plan. When reading a segment faults, broken is that segment
 // and err says what happened.
 func (q *query) run(snap *snapshot, skip map[*segment]bool) (res *search.Result, broken *segment, err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer panicOnFault()()
 	defer func() {
 		if r := recover(); r != nil {
 			if q.visited == nil {
@@ -205,7 +205,7 @@ func (q *query) alive() error { return q.ctx.Err() }
 // take accounts memory that the query is about to use.
 func (q *query) take(n int64) error {
 	if q.bytes += n; q.bytes > q.s.opts.QueryBytes {
-		return fault.New(fault.TooLarge, "the search needs more than %d MiB (search.query_memory): narrow the dates or ask for less", q.s.opts.QueryBytes>>20)
+		return fault.New(fault.TooLarge, "the search needs more than %d MiB (search.memory): narrow the dates or ask for less", q.s.opts.QueryBytes>>20)
 	}
 	return nil
 }
@@ -262,4 +262,11 @@ func (s *Store) suspect(seg *segment, err error) {
 		default:
 		}
 	}
+}
+
+// panicOnFault has page faults of this goroutine panic; the function it gives
+// ends that.
+func panicOnFault() (restore func()) {
+	old := debug.SetPanicOnFault(true)
+	return func() { debug.SetPanicOnFault(old) }
 }

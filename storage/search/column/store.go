@@ -70,6 +70,7 @@ type Store struct {
 	globals globalsCache
 	faults  faults
 
+	nextID   atomic.Uint64
 	write    sync.Mutex // one writer at a time
 	merging  sync.Mutex // one merge at a time
 	manifest *manifest  // under write
@@ -128,6 +129,7 @@ func Open(opts Options) (_ *Store, err error) {
 		}
 	}
 	s.manifest = m
+	s.nextID.Store(m.NextID)
 	s.load()
 	s.sweep()
 	return s, nil
@@ -275,6 +277,7 @@ func (s *Store) Close() error {
 // Index implements search.Engine.
 func (s *Store) Index(ctx context.Context, docs []search.Doc) (err error) {
 	defer fault.In(&err, "index %d crashes", len(docs))
+	defer recoverFault(&err)()
 	if len(docs) == 0 {
 		return nil
 	}
@@ -318,6 +321,7 @@ const segmentRows = 1 << 16
 // rewrites their segments so that the values leave the disk.
 func (s *Store) Delete(ctx context.Context, ids []string) (err error) {
 	defer fault.In(&err, "delete %d crashes from the search index", len(ids))
+	defer recoverFault(&err)()
 	s.write.Lock()
 	defer s.write.Unlock()
 	if s.unlock == nil {
