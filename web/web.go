@@ -131,7 +131,7 @@ func (s *Site) routes() []route {
 // Mount adds the pages.
 func (s *Site) Mount(e *echo.Echo) {
 	for _, r := range s.routes() {
-		e.Add(r.method, r.path, r.handle, s.guard, s.Auth.Recognise)
+		e.Add(r.method, r.path, r.handle, s.guard, s.Auth.Recognise, s.admit)
 	}
 }
 
@@ -143,9 +143,6 @@ func (s *Site) guard(next echo.HandlerFunc) echo.HandlerFunc {
 		h.Set("Content-Security-Policy", "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "same-origin")
-		if s.Config.Anonymous == "none" && !s.open(c.Path()) {
-			next = s.needUser(next)
-		}
 		err := next(c)
 		if err == nil || c.Response().Committed {
 			return err
@@ -154,19 +151,20 @@ func (s *Site) guard(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// open reports whether a path is shown to everybody on an instance that shows
-// nothing else to strangers.
-func (s *Site) open(path string) bool {
-	return path == "/login/" || path == "/login/link" || path == "/static/*" || path == "/robots.txt"
-}
-
-func (s *Site) needUser(next echo.HandlerFunc) echo.HandlerFunc {
+// admit sends strangers to the sign-in page on an instance that shows them
+// nothing.
+func (s *Site) admit(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if !auth.From(c).Known() {
+		if s.Config.Anonymous == "none" && !auth.From(c).Known() && !open(c.Path()) {
 			return c.Redirect(http.StatusSeeOther, "/login/")
 		}
 		return next(c)
 	}
+}
+
+// open reports whether everybody may see a path, whatever the instance shows.
+func open(path string) bool {
+	return path == "/login/" || path == "/login/link" || path == "/static/*" || path == "/robots.txt"
 }
 
 // failed shows an error as a page. What went wrong inside is logged, not shown.

@@ -74,6 +74,9 @@ func (a *API) dispatch(c echo.Context) error {
 		if c.Request().Method != p.Method && !(p.alsoPost && c.Request().Method == http.MethodPost) {
 			return apiError{http.StatusMethodNotAllowed, map[string]any{"error": "Method not allowed"}}
 		}
+		if a.Config.Anonymous == "none" && !auth.From(c).Known() {
+			return apiError{http.StatusForbidden, map[string]any{"error": "This instance shows nothing without an API token"}}
+		}
 		if p.Permission != "" && !auth.From(c).Has(p.Permission) {
 			return apiError{http.StatusForbidden, map[string]any{"error": "Use of this endpoint requires the '" + title(p.Permission) + "' permission"}}
 		}
