@@ -56,6 +56,12 @@ func (c *Config) Validate() error {
 	if c.Queue.Lease < 3e9 {
 		wrong("queue.lease: %v is too short to be renewed; use 3s or more", c.Queue.Lease)
 	}
+	if c.Processor.Workers < 0 {
+		wrong("processor.workers: %d; use 0 for as many as there are processors", c.Processor.Workers)
+	}
+	if c.Processor.WalkTimeout <= 0 {
+		wrong("processor.walk_timeout: %v; a dump needs some time", c.Processor.WalkTimeout)
+	}
 	if c.Queue.Tries < 1 {
 		wrong("queue.tries: %d; a crash needs at least one try", c.Queue.Tries)
 	}

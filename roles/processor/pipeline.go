@@ -11,6 +11,7 @@ import (
 
 	"mayday/app/fault"
 	"mayday/roles/processor/rules"
+	"mayday/signature"
 )
 
 // failedSignature is the signature until a rule makes a real one.
@@ -57,6 +58,9 @@ type Pipeline struct {
 	Env  rules.Env
 	Host string           // named in the first note
 	Now  func() time.Time // nil is time.Now
+	// Lists gives the signature lists to use now, which may change while the
+	// program runs; nil leaves Env.Lists.
+	Lists func() *signature.Lists
 }
 
 // Process runs the rules of the job's ruleset. A rule that fails leaves a note
@@ -84,10 +88,14 @@ func (p *Pipeline) Process(ctx context.Context, j Job) (*Result, error) {
 	slices.SortFunc(c.Dumps, func(a, b rules.Dump) int { return strings.Compare(a.Name, b.Name) })
 	start(c, j)
 	c.Note(">>> Start processing: %s (%s)", c.Now.UTC().Format(startLayout), p.Host)
+	env := p.Env
+	if p.Lists != nil {
+		env.Lists = p.Lists()
+	}
 	res := &Result{Processed: c.Processed}
 	for i := range list {
 		began := time.Now()
-		f := p.run(ctx, &list[i], c)
+		f := run(ctx, &list[i], &env, c)
 		if err := ctx.Err(); err != nil {
 			return nil, fault.Wrap(err, "process crash %s", j.ID)
 		}
@@ -128,13 +136,13 @@ func start(c *rules.Crash, j Job) {
 }
 
 // run runs one rule and turns a panic into its failure.
-func (p *Pipeline) run(ctx context.Context, r *rules.Rule, c *rules.Crash) (failure *RuleFailure) {
+func run(ctx context.Context, r *rules.Rule, env *rules.Env, c *rules.Crash) (failure *RuleFailure) {
 	defer func() {
 		if v := recover(); v != nil {
 			failure = &RuleFailure{Rule: r.Name, Err: fault.New(fault.Internal, "panic: %s", fmt.Sprint(v)), Stack: debug.Stack()}
 		}
 	}()
-	if err := r.Run(ctx, &p.Env, c); err != nil {
+	if err := r.Run(ctx, env, c); err != nil {
 		return &RuleFailure{Rule: r.Name, Err: err}
 	}
 	return nil

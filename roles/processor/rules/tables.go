@@ -103,3 +103,6 @@ func pick[T any](to *T, from T, given bool) {
 		*to = from
 	}
 }
+
+// TablesFile is the text of the built-in tables.
+func TablesFile() string { return string(builtinTables) }

@@ -1,0 +1,118 @@
+package app
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"mayday/app/fault"
+	"mayday/storage/schema"
+)
+
+func cmdSchema() *cli.Command {
+	return &cli.Command{
+		Name:  "schema",
+		Usage: "print the field table",
+		Description: "Prints what a crash report may hold, who may see it and how it is searched, with the rows of schema.extra.\n" +
+			"--what picks the view: fields (default), annotations, search, public (paths that anybody may see), or one of the\n" +
+			"JSON Schemas processed, raw, telemetry.",
+		Flags: append(configFlags(), formatFlag(),
+			&cli.StringFlag{Name: "what", Value: "fields", Usage: "fields, annotations, search, public, processed, raw or telemetry"}),
+		Action: func(c *cli.Context) error {
+			l, err := loadConfig(c)
+			if err != nil {
+				return err
+			}
+			t, err := (&deps{cfg: l.Config}).Schema()
+			if err != nil {
+				return err
+			}
+			return writeSchema(c.App.Writer, t, c.String("what"), c.String("format"))
+		},
+	}
+}
+
+// writeSchema prints one view of the table.
+func writeSchema(w io.Writer, t *schema.Table, what, format string) error {
+	var head []string
+	var rows [][]string
+	access := map[bool]string{true: "public", false: "protected"}
+	switch what {
+	case "fields":
+		head = []string{"field", "type", "access", "annotation", "doc"}
+		t.ForEach(func(f *schema.Field) bool {
+			rows = append(rows, []string{f.Path, f.Type.String(), access[f.Public], f.Annotation, f.Doc})
+			return true
+		})
+	case "annotations":
+		head = []string{"annotation", "access", "field", "doc"}
+		for _, a := range t.Annotations() {
+			field := strings.Join(a.Feeds, ", ")
+			if a.Field != nil {
+				field = a.Field.Name
+			}
+			rows = append(rows, []string{a.Name, access[a.Public], field, a.Doc})
+		}
+	case "search":
+		head = []string{"field", "query", "storage", "access", "source", "doc"}
+		for _, f := range t.SearchFields() {
+			rows = append(rows, []string{f.Name, f.QueryType, f.Storage, access[f.Public], f.Source, f.Doc})
+		}
+	case "public":
+		head = []string{"path"}
+		for _, p := range t.PublicPaths() {
+			rows = append(rows, []string{p})
+		}
+	case "processed":
+		return writeJSON(w, t.JSONSchema())
+	case "raw":
+		return writeJSON(w, t.RawSchema())
+	case "telemetry":
+		return writeJSON(w, t.TelemetrySchema())
+	default:
+		return fault.New(fault.Invalid, "--what %q is none of fields, annotations, search, public, processed, raw, telemetry", what)
+	}
+	return writeTable(w, head, rows, format)
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// writeTable prints rows as text, JSON or a Markdown table.
+func writeTable(w io.Writer, head []string, rows [][]string, format string) error {
+	switch format {
+	case "json":
+		list := make([]map[string]string, 0, len(rows))
+		for _, r := range rows {
+			one := map[string]string{}
+			for i, cell := range r {
+				one[head[i]] = cell
+			}
+			list = append(list, one)
+		}
+		return writeJSON(w, list)
+	case "markdown":
+		escape := strings.NewReplacer("|", `\|`, "\n", " ")
+		fmt.Fprintf(w, "| %s |\n|%s\n", strings.Join(head, " | "), strings.Repeat("---|", len(head)))
+		for _, r := range rows {
+			for i := range r {
+				r[i] = escape.Replace(r[i])
+			}
+			fmt.Fprintf(w, "| %s |\n", strings.Join(r, " | "))
+		}
+		return nil
+	}
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	for _, r := range append([][]string{head}, rows...) {
+		fmt.Fprintln(tw, strings.Join(r, "\t"))
+	}
+	return tw.Flush()
+}
