@@ -41,7 +41,7 @@ func signatureJSONL() *cli.Command {
 			"processed crash as input, or such a crash itself. Writes a line for each, in the same order:\n" +
 			"{\"id\", \"signature\", \"notes\", \"proto_signature\", \"debug_log\"} and \"error\" for a line that is no JSON object.\n" +
 			"Exit code 1 when there was such a line.",
-		Flags: append(listsFlags(), watchdogFlag()),
+		Flags: append(append(configFlags(), listsFlags()...), watchdogFlag()),
 		Action: func(c *cli.Context) error {
 			lists, err := bulkLists(c)
 			if err != nil {
@@ -74,7 +74,7 @@ func signatureFrames() *cli.Command {
 		ArgsUsage: "[FILE…]",
 		Description: "Reads {\"id\", \"frame\", \"lower_modules\"} a line from the files or standard input, writes {\"id\", \"normalized\"}\n" +
 			"for each. With lower_modules true module names are made lower case, as for crashes of Windows.",
-		Flags: listsFlags(),
+		Flags: append(configFlags(), listsFlags()...),
 		Action: func(c *cli.Context) error {
 			lists, err := listsOf(c)
 			if err != nil {
