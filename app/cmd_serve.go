@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -60,7 +61,7 @@ func serve(ctx context.Context, cfg *config.Loaded, out, logTo io.Writer) (err e
 		return fault.As(fault.Unavailable, err, "listen on %s", cfg.Listen)
 	}
 	defer listener.Close()
-	d := &deps{cfg: cfg.Config, log: log}
+	d := &deps{cfg: cfg.Config, log: log, control: newControl(cfg.DataDir, log)}
 	defer d.close()
 	s := newServer(cfg.HTTP, log)
 	var running []roles.Role
@@ -75,6 +76,9 @@ func serve(ctx context.Context, cfg *config.Loaded, out, logTo io.Writer) (err e
 	s.checks = d.checks
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.run(ctx, listener) })
+	if slices.Contains(cfg.Roles(), "web") {
+		group.Go(func() error { return d.control.run(ctx) })
+	}
 	for _, r := range running {
 		group.Go(func() error { return r.Run(ctx) })
 	}

@@ -28,10 +28,12 @@ type deps struct {
 	cfg     *config.Config
 	log     *zap.Logger
 	checks  []roles.Check
+	control *control // nil in a command
 	closers []closer
 
 	catalog *catalog.DB
 	buckets map[string]*blob.Bucket
+	folders []string // of local buckets
 	crashes *storage.Crashes
 	queues  *queue.Queues
 	schema  *schema.Table
@@ -110,12 +112,19 @@ func (d *deps) bucket(ctx context.Context, url, name string) (_ *blob.Bucket, er
 	defer fault.In(&err, "bucket %s", name)
 	o := filebucket.Options{Fsync: d.cfg.Storage.Fsync}
 	var b *blob.Bucket
+	dir := ""
 	switch {
 	case url == "":
-		b, err = filebucket.Open(filepath.Join(d.cfg.DataDir, name), o)
+		dir = filepath.Join(d.cfg.DataDir, name)
 	case strings.HasPrefix(url, filebucket.Scheme+":"):
-		b, err = filebucket.OpenURL(url, o)
-	default:
+		if dir, err = filebucket.Folder(url); err != nil {
+			return nil, err
+		}
+	}
+	if dir != "" {
+		b, err = filebucket.Open(dir, o)
+		d.folders = append(d.folders, dir)
+	} else {
 		b, err = blob.OpenBucket(ctx, url)
 	}
 	if err != nil {

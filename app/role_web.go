@@ -61,8 +61,9 @@ func buildWeb(ctx context.Context, d *deps) (roles.Role, error) {
 	return &webserver.Role{
 		Routes: []webserver.Mounter{pages, apis},
 		Works: []webserver.Runner{
+			engine,
 			indexer.New(indexer.Options{Messages: messages, Crashes: crashes, Engine: engine, Fields: fields, Catalog: users, Log: d.log.Named("indexer")}),
-			jobs.New(jobs.Options{Crashes: crashes, Queues: queues, Catalog: users, Log: d.log.Named("jobs"), Days: d.cfg.Sweep.Days, Age: d.cfg.Sweep.Age,
+			jobs.New(jobs.Options{Crashes: crashes, Queues: queues, Catalog: users, Log: d.log.Named("jobs"), Weeks: engine, Folders: d.folders, Retain: d.cfg.Search.Retention, Days: d.cfg.Sweep.Days, Age: d.cfg.Sweep.Age,
 				Publish: func(ctx context.Context, name queue.Name, id storage.CrashID) error {
 					return publish(ctx, name, id, "")
 				}}),

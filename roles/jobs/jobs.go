@@ -33,6 +33,9 @@ type Options struct {
 	Publish func(ctx context.Context, name queue.Name, id storage.CrashID) error
 	Catalog *catalog.DB
 	Log     *zap.Logger
+	Weeks   weeks
+	Folders []string      // local buckets, cleaned of files that a crash of the machine left
+	Retain  int           // weeks of crashes that can be searched; 0 is all
 	Days    int           // how far back the sweep looks
 	Age     time.Duration // how old a crash must be to count as forgotten
 }
@@ -51,6 +54,10 @@ func (j *Jobs) Table() []Job {
 	return []Job{
 		{Name: "verifyprocessed", Doc: "Finds raw crashes of the last days that were never processed and queues them.",
 			Every: 24 * time.Hour, AtStart: true, Run: j.sweep},
+		{Name: "leftovers", Doc: "Removes unfinished files that a crash of the machine left in local buckets.",
+			Every: 24 * time.Hour, AtStart: true, Run: j.leftovers},
+		{Name: "retention", Doc: "Drops the weeks of the search index that are past search.retention_weeks.",
+			Every: 24 * time.Hour, Run: j.retention},
 	}
 }
 
