@@ -79,6 +79,8 @@ func (c *Collector) refuseBody(ctx echo.Context, w *wire, err error, encoding st
 	case errors.Is(err, errPartHeader):
 		metrics.CollectorLimited.Inc(string(errHeader))
 		return text(ctx, http.StatusRequestEntityTooLarge, "")
+	case errors.Is(err, errBusy):
+		return c.refuse(ctx, "requests", http.StatusServiceUnavailable, slotWait)
 	case errors.Is(err, errStalled):
 		metrics.CollectorLimited.Inc("stalled")
 		return text(ctx, http.StatusRequestTimeout, "")

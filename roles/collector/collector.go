@@ -93,8 +93,9 @@ type Collector struct {
 	temp     string          // where files of requests are held
 	spool    *spool          // nil: none
 	rate     *rateLimit      // nil: none
-	slots    chan struct{}
-	requests sync.Pool // of *request
+	slots    chan struct{}   // requests under way
+	zstd     chan struct{}   // of these, with zstd bodies
+	requests sync.Pool       // of *request
 
 	rules     atomic.Pointer[throttle.Rules]
 	rulesTime time.Time    // modification of the rules' file; Run's alone after New
@@ -109,6 +110,7 @@ func New(o Options) (*Collector, error) {
 			Parts: o.Config.MaxParts, Dumps: o.Config.MaxDumps},
 		stop:  map[string]bool{},
 		slots: make(chan struct{}, max(1, o.Config.MaxRequests)),
+		zstd:  make(chan struct{}, zstdAtOnce),
 	}
 	c.requests.New = func() any { return &request{buf: make([]byte, readBuffer), held: held{dir: c.temp}} }
 	for _, v := range o.Config.StopSending {
@@ -238,18 +240,18 @@ func (c *Collector) Health(ctx context.Context) error {
 // after 20 to 60 seconds.
 const slotWait = 10 * time.Second
 
-// slot waits until fewer than MaxRequests requests are under way.
-func (c *Collector) slot(ctx context.Context) (release func(), err error) {
-	release = func() { <-c.slots }
+// slot takes one of a number of places and gives a func that frees it.
+func slot(ctx context.Context, slots chan struct{}) (release func(), err error) {
+	release = func() { <-slots }
 	select {
-	case c.slots <- struct{}{}:
+	case slots <- struct{}{}:
 		return release, nil
 	default:
 	}
 	t := time.NewTimer(slotWait)
 	defer t.Stop()
 	select {
-	case c.slots <- struct{}{}:
+	case slots <- struct{}{}:
 		return release, nil
 	case <-t.C:
 		return nil, errBusy

@@ -28,7 +28,7 @@ func readAll(r io.Reader, boundary string) (parts []got, err error) {
 		if err != nil {
 			return parts, err
 		}
-		g := got{Name: p.name, Filename: p.filename, Type: p.contentType}
+		var body bytes.Buffer
 		for {
 			chunk, err := m.chunk()
 			if err == io.EOF {
@@ -37,9 +37,9 @@ func readAll(r io.Reader, boundary string) (parts []got, err error) {
 			if err != nil {
 				return parts, err
 			}
-			g.Body += string(chunk)
+			body.Write(chunk)
 		}
-		parts = append(parts, g)
+		parts = append(parts, got{Name: p.name, Filename: p.filename, Type: p.contentType, Body: body.String()})
 	}
 }
 

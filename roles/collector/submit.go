@@ -53,7 +53,7 @@ func (c *Collector) submit(ctx echo.Context) error {
 	if c.rate != nil && !c.rate.allow(clientAddress(ctx), received) {
 		return c.refuse(ctx, "rate", http.StatusTooManyRequests, c.rate.pause())
 	}
-	release, err := c.slot(req.Context())
+	release, err := slot(req.Context(), c.slots)
 	if err != nil {
 		return c.refuse(ctx, "requests", http.StatusServiceUnavailable, slotWait)
 	}
@@ -114,7 +114,7 @@ func (c *Collector) read(req *http.Request, w *wire, r *request, encoding string
 	if req.ContentLength > w.limit {
 		return nil, errBody
 	}
-	body, release, err := decompress(encoding, w)
+	body, release, err := c.decompress(req.Context(), encoding, w)
 	defer release()
 	if err != nil {
 		return nil, err

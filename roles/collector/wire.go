@@ -2,6 +2,7 @@ package collector
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -110,9 +111,14 @@ func encodingOf(header string) string {
 	return ""
 }
 
-// zstdWindow is the most memory a zstd body may ask for; levels up to 9 of the
-// reference encoder stay below it, and 25 MiB bodies gain nothing from more.
-const zstdWindow = 4 << 20
+const (
+	// zstdWindow is the most memory a zstd body may ask for: what RFC 8878
+	// says every decoder should give.
+	zstdWindow = 8 << 20
+	// zstdAtOnce bounds the requests that may ask for it at one time. Others
+	// wait; clients of other encodings do not notice.
+	zstdAtOnce = 8
+)
 
 var (
 	bufios = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 16<<10) }}
@@ -121,7 +127,7 @@ var (
 
 // decompress gives what r holds under that encoding, and a func to call when
 // done. A broken stream reads as errEncoding, unless the wire itself failed.
-func decompress(encoding string, r *wire) (io.Reader, func(), error) {
+func (c *Collector) decompress(ctx context.Context, encoding string, r *wire) (io.Reader, func(), error) {
 	if encoding == "" {
 		return r, func() {}, nil
 	}
@@ -145,13 +151,18 @@ func decompress(encoding string, r *wire) (io.Reader, func(), error) {
 	case "deflate":
 		out = deflate(b)
 	case "zstd":
+		free, err := slot(ctx, c.zstd)
+		if err != nil {
+			return nil, release, err
+		}
 		z, err := zstd.NewReader(b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderMaxMemory(zstdWindow))
 		if err != nil {
+			free()
 			return nil, release, encodingError(r, err)
 		}
 		out = z
 		old := release
-		release = func() { z.Close(); old() }
+		release = func() { z.Close(); free(); old() }
 	}
 	return &decoded{out, r}, release, nil
 }
