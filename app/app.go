@@ -29,6 +29,7 @@ func commands() []*cli.Command {
 		cmdSignature(),
 		cmdUser(),
 		cmdToken(),
+		cmdImport(),
 		cmdConfig(),
 		cmdMetrics(),
 		cmdVersion(),

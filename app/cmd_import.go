@@ -1,0 +1,109 @@
+package app
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+	"github.com/urfave/cli/v2"
+
+	"mayday/app/fault"
+)
+
+func cmdImport() *cli.Command {
+	return &cli.Command{
+		Name:      "import-processed",
+		Usage:     "load processed crashes from JSON lines into buckets and search index",
+		ArgsUsage: "FILE.jsonl…",
+		Description: "Each line is {\"raw_crash\": {…}, \"processed_crash\": {…}}, or a processed crash alone; - reads standard input.\n" +
+			"Crashes are stored and indexed as they are, without processing, replacing those of the same uuid; no retention is\n" +
+			"applied. Lines without a valid uuid or date_processed are refused with their numbers. Returns when all of them can\n" +
+			"be searched; a server that runs on the same data directory does the work. Exits with 1 when a line was refused.",
+		Flags:  append(configFlags(), &cli.BoolFlag{Name: "index-only", Usage: "leave the buckets alone and only index"}),
+		Action: importProcessed,
+	}
+}
+
+func importProcessed(c *cli.Context) error {
+	if c.NArg() == 0 {
+		return usageError{fmt.Errorf("import-processed takes the files to read")}
+	}
+	l, err := loadConfig(c)
+	if err != nil {
+		return err
+	}
+	load := func(r io.Reader) (*importReport, error) { return importHere(c, r) }
+	if server, running := dialControl(l.DataDir); running {
+		load = func(r io.Reader) (*importReport, error) {
+			var out strings.Builder
+			query := url.Values{"index_only": {strconv.FormatBool(c.Bool("index-only"))}}
+			if err := server.post(c.Context, "POST", "/import-processed?"+query.Encode(), r, &out); err != nil {
+				return nil, err
+			}
+			report := new(importReport)
+			return report, fault.As(fault.Internal, json.Unmarshal([]byte(out.String()), report), "the server's report")
+		}
+	}
+	refused := 0
+	for _, name := range c.Args().Slice() {
+		report, err := importFile(c, name, load)
+		if err != nil {
+			return fault.Wrap(err, "%s", name)
+		}
+		fmt.Fprintf(c.App.Writer, "%s: %d crashes imported\n", name, report.Imported)
+		for _, r := range report.Refused {
+			fmt.Fprintf(c.App.ErrWriter, "%s:%d: %s\n", name, r.Line, r.Reason)
+		}
+		refused += report.RefusedLines
+	}
+	if refused > 0 {
+		return fault.New(fault.Malformed, "%d lines were refused", refused)
+	}
+	return nil
+}
+
+func importFile(c *cli.Context, name string, load func(io.Reader) (*importReport, error)) (*importReport, error) {
+	if name == "-" {
+		return load(c.App.Reader)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fault.As(fault.NotFound, err, "open")
+	}
+	defer f.Close() // read only: nothing to lose
+	return load(f)
+}
+
+// importHere imports in this process, which owns the index meanwhile.
+func importHere(c *cli.Context, r io.Reader) (*importReport, error) {
+	d, err := commandDeps(c)
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	m, err := d.importer(c.Context, c.Bool("index-only"))
+	if err != nil {
+		return nil, err
+	}
+	return m.run(c.Context, r)
+}
+
+// controlImport serves import-processed to commands on the control socket.
+func controlImport(e *echo.Echo, d *deps) {
+	e.POST("/import-processed", func(c echo.Context) error {
+		m, err := d.importer(c.Request().Context(), c.QueryParam("index_only") == "true")
+		if err != nil {
+			return err
+		}
+		report, err := m.run(c.Request().Context(), c.Request().Body)
+		if err != nil {
+			return err
+		}
+		return c.JSON(200, report)
+	})
+}
