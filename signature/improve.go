@@ -1,5 +1,7 @@
 package signature
 
+import "mayday/signature/frame"
+
 // Improvements say where signatures may differ from upstream's for the better.
 // The zero value keeps upstream's.
 type Improvements struct {
@@ -13,6 +15,58 @@ type Improvements struct {
 }
 
 func (i Improvements) any() bool { return i.Names || i.Unsymbolicated }
+
+// improvedName is the better name of a function, empty when there is none.
+func (n normalizer) improvedName(name, line string) string {
+	better := frame.Improve(name)
+	if better == "" {
+		return ""
+	}
+	if n.lists.lineNumbers.Match(better) {
+		n.Lined = true
+		better += ":" + line
+	}
+	return better
+}
+
+// improve prepares frames for a better signature: each keeps upstream's text,
+// too, for lists are written for that; what either text is in the lists for
+// holds.
+func (s *state) improve(frames []named) {
+	if !s.lists.improve.Unsymbolicated {
+		return
+	}
+	t := s.crashing()
+	for i := range t.Frames {
+		f := &t.Frames[i]
+		if f.Function != "" || len(f.Inlines) > 0 || f.File != "" && lineKnown(f.Line, f.lineTruth) {
+			return // the stack has symbols
+		}
+	}
+	// Without symbols there are no inlined frames, so the indices agree.
+	for i := range frames {
+		f := &t.Frames[i]
+		if f.Module == "" || f.ModuleOffset == "" {
+			continue
+		}
+		frames[i].place = "@" + frame.Address(f.ModuleOffset)
+	}
+}
+
+// placed adds the place in the module to the frame that tells most: the one
+// that stopped, or the topmost when none did.
+func placed(kept []named, stopped bool) {
+	if len(kept) == 0 {
+		return
+	}
+	k := &kept[0]
+	if stopped {
+		k = &kept[len(kept)-1]
+	}
+	if k.place != "" {
+		k.shown = k.text + k.place
+	}
+}
 
 // With returns lists that also apply the improvements. Results then carry both
 // signatures.

@@ -56,21 +56,29 @@ func (n normalizer) function(name, file, line string, t truth) named {
 		line = "None"
 	}
 	cache := n.lists.cache
-	if cache == nil {
+	if cache == nil && !n.improve.Names {
 		return named{text: n.treat(name, kind, line)}
 	}
 	if n.improve.Names {
 		kind |= improvedName
 	}
 	key := cacheKey{name, kind}
-	hash := cache.hash(key)
-	if f, ok := cache.get(hash, key); ok {
-		return f
+	var hash uint64
+	if cache != nil {
+		hash = cache.hash(key)
+		if f, ok := cache.get(hash, key); ok {
+			return f
+		}
 	}
 	n.Lined = false
 	f := named{text: n.treat(name, kind, line)}
 	f.says = n.lists.judge(f.text)
-	if !n.Lined {
+	if n.improve.Names {
+		if f.shown = n.improvedName(name, line); f.shown != "" && f.shown != f.text {
+			f.says |= n.lists.judge(f.shown)
+		}
+	}
+	if cache != nil && !n.Lined {
 		cache.put(hash, key, f)
 	}
 	return f

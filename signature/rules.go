@@ -62,6 +62,7 @@ type state struct {
 	sig      string
 	res      Result
 	frames   [maxFrames]named // the buffer of frameList
+	kept     [maxFrames]named // and of stack
 }
 
 var states = sync.Pool{New: func() any { return new(state) }}

@@ -154,7 +154,8 @@ type Result struct {
 	// Upstream is the signature without Improvements; it is set only when the
 	// lists carry some, and then equals Signature where they changed nothing.
 	Upstream string
-	// ProtoSignature joins all normalised frames; empty when there are none.
+	// ProtoSignature joins all normalised frames, always as upstream has them;
+	// empty when there are none.
 	ProtoSignature string
 	// NormalizedFrames are the frames of ProtoSignature.
 	NormalizedFrames []string
@@ -197,6 +198,7 @@ func generate(in *Input, lists *Lists, improved bool) Result {
 	// What the pool holds must not keep a crash alive.
 	s.in, s.lists, s.res, s.sig = nil, nil, Result{}, ""
 	clear(s.frames[:])
+	clear(s.kept[:])
 	states.Put(s)
 	return res
 }

@@ -11,8 +11,7 @@ func (s *state) stack() {
 	start := s.sentinel(frames)
 	list := frames[start:]
 
-	var kept [maxFrames]string
-	n := 0
+	kept, stopped := s.kept[:0], false
 	for _, f := range list {
 		if f.text == "" {
 			s.debugFrame(frameEmpty, f.text, 0)
@@ -23,29 +22,45 @@ func (s *state) stack() {
 			continue
 		}
 		// A library without symbols says nothing new by being there twice.
-		if n > 0 && kept[n-1] == f.text && isModuleName(f.text) {
+		if n := len(kept); n > 0 && kept[n-1].text == f.text && isModuleName(f.text) {
 			continue
 		}
-		kept[n] = f.text
-		n++
-		if !f.prefix(s.lists) {
-			s.debugFrame(frameStop, f.text, 0)
+		kept = append(kept, f)
+		if stopped = !f.prefix(s.lists); stopped {
+			s.debugFrame(frameStop, f.show(), 0)
 			break
 		}
-		s.debugFrame(framePrefix, f.text, 0)
+		s.debugFrame(framePrefix, f.show(), 0)
 	}
+	placed(kept, stopped)
 	switch {
-	case n > 0:
-		s.set(strings.Join(kept[:n], frameSeparator))
+	case len(kept) > 0:
+		s.set(joinShown(kept))
 	case len(list) > 0:
 		s.note("CSignatureTool: no frame data for crashing thread (" + strconv.Itoa(s.thread) + ")")
+		placed(list[:1], true)
 		if list[0].text != "" {
-			s.set(list[0].text)
+			s.set(list[0].show())
 		}
 	default:
 		s.note("CSignatureTool: no frame data for crashing thread (" + strconv.Itoa(s.thread) + ")")
 		s.set(noFrameData)
 	}
+}
+
+func joinShown(frames []named) string {
+	size := len(frameSeparator) * (len(frames) - 1)
+	for i := range frames {
+		size += len(frames[i].show())
+	}
+	out := make([]byte, 0, size)
+	for i := range frames {
+		if i > 0 {
+			out = append(out, frameSeparator...)
+		}
+		out = append(out, frames[i].show()...)
+	}
+	return string(out)
 }
 
 // isModuleName reports whether a normalised frame is nothing but a library or
@@ -76,8 +91,18 @@ func (s *state) sentinel(frames []named) int {
 // named is a normalised frame and, as far as it is known, what the lists say of
 // it.
 type named struct {
-	text string
-	says verdict
+	text  string
+	says  verdict
+	shown string // what signatures show instead of text; empty: text
+	place string // the place in the module, of stacks without symbols
+}
+
+// show is what the frame looks like in a signature.
+func (f *named) show() string {
+	if f.shown != "" {
+		return f.shown
+	}
+	return f.text
 }
 
 // verdict holds what the lists say of a frame.
@@ -136,6 +161,9 @@ func (s *state) frameList() []named {
 	}
 	norm := newNormalizer(s.lists, s.in.OS == windows)
 	defer norm.Return()
+	if s.improved {
+		norm.improve = s.lists.improve
+	}
 	out := s.frames[:0]
 	for i := range t.Frames {
 		f := &t.Frames[i]
@@ -149,6 +177,9 @@ func (s *state) frameList() []named {
 			break
 		}
 		out = append(out, norm.frame(f))
+	}
+	if s.improved {
+		s.improve(out)
 	}
 	names := make([]string, len(out))
 	for i := range out {
