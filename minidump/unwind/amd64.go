@@ -4,8 +4,10 @@ import "mayday/minidump/format"
 
 func archAMD64() arch {
 	a := newArch(format.AMD64, 1, "rbx", "rbp", "r12", "r13", "r14", "r15")
-	a.caller = anyOf(byCFI, amd64FramePointer, amd64Scan)
+	a.walked = true
+	a.byCFI, a.byFramePointer, a.byScan, a.signal = byCFI, amd64FramePointer, amd64Scan, amd64Signal
 	a.progress = upwards
+	a.savedWindows = registerMask(format.AMD64, "rsi", "rdi")
 	return a
 }
 

@@ -8,15 +8,21 @@ type arch struct {
 	pointer int    // bytes
 	adjust  uint64 // from a return address back into the call instruction
 	silent  bool   // Parity yields no frame at all, not even of the context
+	walked  bool   // Parity yields more than the context
 
 	ip, sp, fp, lr format.Register
 	// saved are the registers that a function leaves as they were, so that they
 	// hold in the caller unless a rule says otherwise.
 	saved uint64
+	// savedWindows are those that are preserved on Windows as well; the peer does
+	// not know.
+	savedWindows uint64
 
-	// caller works out k.caller from k.callee and reports whether there is one;
-	// nil if stacks of this CPU are not walked.
-	caller func(k *walk) bool
+	// The techniques work out k.caller from k.callee and report whether they
+	// found one. byFramePointer is nil where there is no such thing, byScan where
+	// stacks are not walked at all; signal recovers the registers that a signal
+	// interrupted, by Best only.
+	byCFI, byFramePointer, byScan, signal func(k *walk) bool
 	// progress reports whether the caller is farther out than the callee.
 	progress func(k *walk) bool
 }
@@ -24,19 +30,24 @@ type arch struct {
 func newArch(cpu format.CPU, adjust uint64, saved ...string) arch {
 	a := arch{cpu: cpu, pointer: cpu.PointerSize(), adjust: adjust,
 		ip: cpu.IPRegister(), sp: cpu.SPRegister(), fp: cpu.FPRegister(), lr: cpu.LRRegister()}
-	for _, name := range saved {
+	a.saved = registerMask(cpu, saved...)
+	return a
+}
+
+func registerMask(cpu format.CPU, names ...string) (mask uint64) {
+	for _, name := range names {
 		r, ok := cpu.Register(name)
 		if !ok {
 			panic("unwind: " + cpu.String() + " has no register " + name)
 		}
-		a.saved |= 1 << r
+		mask |= 1 << r
 	}
-	return a
+	return mask
 }
 
 // archs says how each CPU is walked.
-var archs = tabulate(archX86(), archAMD64(), archARM(), archARM64(), archMIPS(),
-	silentArch(format.MIPS64), silentArch(format.RISCV), silentArch(format.RISCV64))
+var archs = tabulate(archX86(), archAMD64(), archARM(), archARM64(), archMIPS(), archMIPS64(),
+	archRISCV(format.RISCV), archRISCV(format.RISCV64), archPPC(format.PPC), archPPC(format.PPC64))
 
 func tabulate(list ...arch) map[format.CPU]*arch {
 	table := make(map[format.CPU]*arch, len(list))
@@ -44,13 +55,6 @@ func tabulate(list ...arch) map[format.CPU]*arch {
 		table[a.cpu] = &a
 	}
 	return table
-}
-
-// silentArch is for CPUs that minidump-stackwalk does not know.
-func silentArch(cpu format.CPU) arch {
-	a := newArch(cpu, 4)
-	a.silent = true
-	return a
 }
 
 // archOf is how cpu is walked; of an unlisted one there is the context frame.
@@ -61,19 +65,17 @@ func archOf(cpu format.CPU) *arch {
 	return &arch{cpu: cpu, pointer: cpu.PointerSize()}
 }
 
-// anyOf tries CFI, frame pointer and scan in turn.
-func anyOf(techniques ...func(k *walk) bool) func(k *walk) bool {
-	return func(k *walk) bool {
-		for _, technique := range techniques {
-			if technique(k) {
-				return true
-			}
-			if k.truncated != "" {
-				return false
-			}
-		}
-		return false
+// parityCaller tries the techniques in turn and believes the first that finds
+// something.
+func parityCaller(k *walk) bool {
+	a := k.arch
+	if a.byCFI(k) {
+		return true
 	}
+	if a.byFramePointer != nil && a.byFramePointer(k) {
+		return true
+	}
+	return a.byScan(k)
 }
 
 // upwards is the progress of CPUs whose calls push the return address: the
@@ -84,5 +86,5 @@ func upwards(k *walk) bool { return k.caller.SP() > k.callee.SP() }
 // function may not have touched the stack.
 func upwardsOrLeaf(k *walk) bool {
 	sp, last := k.caller.SP(), k.callee.SP()
-	return sp > last || sp == last && k.callee.trust == Context
+	return sp > last || sp == last && (k.callee.trust == Context || k.callee.interrupted)
 }

@@ -4,7 +4,8 @@ import "mayday/minidump/format"
 
 func archARM() arch {
 	a := newArch(format.ARM, 2, "r4", "r5", "r6", "r7", "r8", "r9", "r10", "fp")
-	a.caller = anyOf(byCFI, armFramePointer, byScan(func(uint64) bool { return true }))
+	a.walked = true
+	a.byCFI, a.byFramePointer, a.byScan = byCFI, armFramePointer, byScan(func(uint64) bool { return true })
 	a.progress = upwardsOrLeaf
 	return a
 }

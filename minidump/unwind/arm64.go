@@ -8,7 +8,8 @@ import (
 
 func archARM64() arch {
 	a := newArch(format.ARM64, 4, "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "fp")
-	a.caller = anyOf(arm64CFI, arm64FramePointer, byScan(arm64Plausible))
+	a.walked = true
+	a.byCFI, a.byFramePointer, a.byScan = arm64CFI, arm64FramePointer, byScan(arm64Plausible)
 	a.progress = arm64Progress
 	return a
 }
@@ -105,5 +106,5 @@ func arm64Progress(k *walk) bool {
 	if sp != last {
 		return sp > last
 	}
-	return k.caller.IP() != k.callee.IP() && (k.callee.trust == Context || k.caller.trust == CFI)
+	return k.caller.IP() != k.callee.IP() && (k.callee.trust == Context || k.callee.interrupted || k.caller.trust == CFI)
 }

@@ -47,8 +47,11 @@ func byCFI(k *walk) bool {
 // being known; a STACK WIN program that does not give eip relies on that.
 func (k *walk) forward() {
 	k.caller.Context = k.callee.Context
-	k.caller.trust = CFI
+	k.caller.trust, k.caller.interrupted = CFI, false
 	saved := k.arch.saved
+	if k.best() && k.process.Platform == Windows {
+		saved |= k.arch.savedWindows
+	}
 	if k.callee.trust == FramePointer {
 		// The frame pointer of a frame that was found by frame pointer is a guess
 		// on CPUs whose functions need not keep one: it may be read by rules, but
@@ -63,7 +66,12 @@ func (k *walk) apply() bool {
 	if k.rules.CFA == "" || k.rules.RA == "" {
 		return false
 	}
+	if k.rules.RA == ".undef" {
+		k.ended = true // the function says that nothing called it
+		return false
+	}
 	m := (*machine)(k)
+	k.loaded = false
 	cfa, ok := k.eval.Evaluate(k.rules.CFA, m, cfi.CFA{})
 	if !ok {
 		return false
@@ -82,7 +90,7 @@ func (k *walk) apply() bool {
 		}
 		v, ok := k.eval.Evaluate(rule.Expression, m, known)
 		switch {
-		case !ok && k.arch.cpu.RegisterName(r) == rule.Register:
+		case !ok && (k.best() || k.arch.cpu.RegisterName(r) == rule.Register):
 			k.caller.Forget(r)
 		case ok && k.fits(v):
 			k.caller.Set(r, v)
@@ -119,7 +127,10 @@ func (m *machine) Register(name string) (uint64, bool) {
 }
 
 // Load reads a word of the stack.
-func (m *machine) Load(address uint64) (uint64, bool) { return m.stack.word(address) }
+func (m *machine) Load(address uint64) (uint64, bool) {
+	m.loaded = true
+	return m.stack.word(address)
+}
 
 // byWin recovers the caller by STACK WIN. A program that fails is not made up
 // for by a record of the other kind.
@@ -146,9 +157,10 @@ func byWin(k *walk, win symbols.Win) bool {
 	} else {
 		out, ok = cfi.FPO(&in, &callee)
 	}
-	if !ok {
+	if !ok || k.best() && out.Set&(1<<cfi.EIP) == 0 {
 		return false
 	}
+	k.loaded = true
 	for i, name := range winRegisters {
 		if out.Set>>i&1 != 0 {
 			r, _ := format.X86.Register(name)

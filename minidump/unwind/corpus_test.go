@@ -73,6 +73,22 @@ func (m *dumpModules) Symbols(_ context.Context, i int) Symbols {
 	return m.tables[i]
 }
 
+// dumpCode is what a dump knows about memory outside the stack.
+type dumpCode struct {
+	dump *minidump.Dump
+	maps *minidump.Mappings
+}
+
+func (c dumpCode) Bytes(address uint64, n int) []byte { return c.dump.Bytes(address, uint64(n)) }
+
+func (c dumpCode) Executable(address uint64) (executable, known bool) {
+	if m, ok := c.maps.At(address); ok {
+		return m.Executable, true
+	}
+	_, inModule := c.dump.ModuleAt(address)
+	return false, c.dump.HasMappings() && !inModule
+}
+
 // openDump gives the threads of a dump and the process they belong to.
 func openDump(file, folder string, h Heuristics) ([]Thread, Process, error) {
 	b, err := os.ReadFile(file)
@@ -90,7 +106,7 @@ func openDump(file, folder string, h Heuristics) ([]Thread, Process, error) {
 	if h == Parity {
 		m.reading = symbols.Parity
 	}
-	p := Process{Modules: m, Heuristics: h}
+	p := Process{Modules: m, Heuristics: h, Code: dumpCode{d, d.NewMappings(false)}}
 	switch d.System.OS {
 	case format.Windows:
 		p.Platform = Windows
@@ -245,7 +261,7 @@ func TestEndlessDumps(t *testing.T) {
 					t.Errorf("%s: %d frames", file, len(s.Frames))
 				}
 			}
-			if took := time.Since(start); truncated != 1 || took > time.Second {
+			if took := time.Since(start); truncated == 0 || took > time.Second {
 				t.Errorf("%s: %d threads truncated, after %v", file, truncated, took)
 			}
 		}

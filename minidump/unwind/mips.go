@@ -4,7 +4,8 @@ import "mayday/minidump/format"
 
 func archMIPS() arch {
 	a := newArch(format.MIPS, 8, "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "gp", "sp", "fp")
-	a.caller = anyOf(byCFI, mipsScan)
+	a.walked = true
+	a.byCFI, a.byScan = byCFI, mipsScan
 	a.progress = upwardsOrLeaf
 	return a
 }
@@ -25,7 +26,7 @@ func mipsScan(k *walk) bool {
 	}
 	sp &= 0xffff_ffff
 	count := mipsScanWords
-	if k.callee.trust != Context {
+	if k.callee.trust != Context && !k.callee.interrupted {
 		sp += mipsArgumentWords * 4
 		count -= mipsArgumentWords
 	}

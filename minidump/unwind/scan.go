@@ -11,7 +11,10 @@ const (
 
 // scanRange is the number of words to scan for the caller.
 func (k *walk) scanRange() int {
-	if k.callee.trust == Context || k.callee.trust == CFI {
+	if k.callee.trust == Context || k.callee.trust == CFI || k.callee.interrupted {
+		return scanWordsFar
+	}
+	if k.best() && k.knowsCode() {
 		return scanWordsFar
 	}
 	return scanWords
@@ -44,6 +47,9 @@ func (k *walk) scan(start uint64, count int, plausible func(uint64) bool) (hit, 
 			return hit{}, false
 		}
 		seen++
+		if k.best() {
+			value &= k.addressBits()
+		}
 		if plausible(value) && k.isCode(value) {
 			if next := slot + size; next < slot || !k.fits(next) {
 				return hit{}, false
@@ -58,6 +64,9 @@ func (k *walk) scan(start uint64, count int, plausible func(uint64) bool) (hit, 
 // function of a module, as far as that is known. One byte before is enough:
 // the function may end with the call, if what it calls does not return.
 func (k *walk) isCode(address uint64) bool {
+	if k.best() {
+		return k.mayReturnTo(address)
+	}
 	if address <= 1 {
 		return false
 	}

@@ -35,6 +35,7 @@ const (
 	truncatedPrograms = "more than 268435456 bytes of unwind programs run"
 	truncatedOutside  = "the stack pointer left the stack"
 	truncatedDeadline = "out of time"
+	truncatedCircle   = "the unwind rules of a function lead back to it"
 )
 
 // lowestCode is the lowest address that can be a return address: the first
@@ -83,6 +84,8 @@ type frame struct {
 	trust       Trust
 	module      int // NoModule if none
 	base        uint64
+	interrupted bool // by a signal: it stands at an instruction of its own, no call
+	chained     int  // frames in a row, up to this one, that frame pointers led to
 }
 
 // walk is the state of one walk.
@@ -104,6 +107,8 @@ type walk struct {
 	ruleInit uint64 // where the STACK CFI INIT range in force starts
 
 	truncated string
+	ended     bool // the callee says that it has no caller
+	loaded    bool // CFI looked at the stack
 }
 
 func (k *walk) begin(ctx context.Context, w *Walker, a *arch, t Thread) {
@@ -111,7 +116,7 @@ func (k *walk) begin(ctx context.Context, w *Walker, a *arch, t Thread) {
 	k.stack = newMemory(t.Stack, a.pointer)
 	k.grand, k.callee, k.caller = &k.buffers[0], &k.buffers[1], &k.buffers[2]
 	k.grandKnown = false
-	k.truncated = ""
+	k.truncated, k.ended = "", false
 	k.eval.Work, k.win.Work = 0, 0
 	if a.cpu == format.ARM64 {
 		k.pacMask = pacMask(w.process.Modules.End())
@@ -125,7 +130,7 @@ func (k *walk) run(t Thread) CallStack {
 	if k.walker.frames.Add(-1) < 0 {
 		return CallStack{Frames: frames, Truncated: truncatedDump}
 	}
-	if k.stack.empty() || k.arch.caller == nil {
+	if k.stack.empty() || k.arch.byScan == nil || !k.arch.walked && !k.best() {
 		return CallStack{Frames: frames}
 	}
 	outside := false
@@ -140,7 +145,14 @@ func (k *walk) run(t Thread) CallStack {
 			break
 		}
 		outside = beyond
-		k.caller.instruction = ip - k.arch.adjust
+		k.caller.instruction = ip
+		if !k.caller.interrupted {
+			k.caller.instruction -= k.arch.adjust
+		}
+		k.caller.chained = 0
+		if k.caller.trust == FramePointer {
+			k.caller.chained = k.callee.chained + 1
+		}
 		k.locate(k.caller)
 		frames = append(frames, k.export(k.caller, ip))
 		k.walker.frames.Add(-1)
@@ -179,13 +191,19 @@ func (k *walk) spend() bool {
 // step works out the caller of the callee. It reports false at the end of the
 // stack.
 func (k *walk) step() bool {
-	if !k.arch.caller(k) || k.truncated != "" {
+	find := parityCaller
+	if k.best() {
+		find = bestCaller
+	}
+	if !find(k) || k.truncated != "" {
 		return false
 	}
 	// The techniques themselves accept nonsense here and there: these checks tell
 	// the end of the stack, for all of them.
 	return k.caller.IP() >= lowestCode && k.arch.progress(k)
 }
+
+func (k *walk) best() bool { return k.process.Heuristics == Best }
 
 // locate finds the module of f.
 func (k *walk) locate(f *frame) {

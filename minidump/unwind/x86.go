@@ -4,7 +4,8 @@ import "mayday/minidump/format"
 
 func archX86() arch {
 	a := newArch(format.X86, 1, "ebp", "ebx", "edi", "esi")
-	a.caller = anyOf(byCFI, x86FramePointer, x86Scan)
+	a.walked = true
+	a.byCFI, a.byFramePointer, a.byScan = byCFI, x86FramePointer, x86Scan
 	a.progress = upwards
 	return a
 }

@@ -1,0 +1,321 @@
+package unwind
+
+import (
+	"encoding/binary"
+
+	"mayday/minidump/format"
+)
+
+// The Best heuristics try the same techniques, but look at what comes out, and
+// know more places to look:
+//
+//   - A caller must lie in code: in executable memory where the dump has a map
+//     of it, and in a function where the module has symbols. If it does not, or
+//     if its stack pointer lies outside the stack, the next technique has a go.
+//   - What scanning finds must follow a call instruction where the dump holds
+//     the code, and may lie in executable memory that belongs to no module, such
+//     as the output of a JIT compiler.
+//   - The stack ends where CFI says that there is no return address, where an
+//     unbroken chain of frame pointers ends in 0, and at functions that are known
+//     to start threads. Scanning does not go past that.
+//   - A thread that crashed because it called an address that is no code stands
+//     before the first instruction of a function, whatever frame pointers say.
+//   - A function that has not called anything yet, on CPUs with a link register,
+//     returns there.
+//   - A return to a signal trampoline restores the registers that the kernel
+//     saved below.
+//   - On Windows, rsi and rdi are preserved by calls too.
+//   - A rule that finds the return address where it found it before, without a
+//     look at the stack, would find it there for ever.
+//
+// bestCaller is the step of a walk.
+func bestCaller(k *walk) bool {
+	a := k.arch
+	innermost := k.callee.trust == Context || k.callee.interrupted
+	if innermost && !k.isExecutable(k.callee.instruction) && strayedCall(k) {
+		return true
+	}
+	if !innermost && a.signal != nil && a.signal(k) {
+		return true
+	}
+	if a.byCFI(k) {
+		switch {
+		case k.runsInCircles():
+			k.truncated = truncatedCircle
+			return false
+		case k.believable():
+			return true
+		case k.caller.IP() == 0 && k.callee.trust <= CFI:
+			return false // the word that systems begin their stacks with
+		}
+	}
+	if k.ended {
+		return false
+	}
+	if innermost && a.lr != format.NoRegister && leafCall(k) {
+		return true
+	}
+	if a.byFramePointer != nil && a.byFramePointer(k) && k.believable() {
+		return true
+	}
+	if k.ended || k.endOfChain() || k.startsThread() {
+		return false
+	}
+	return a.byScan(k) && k.believable()
+}
+
+// believable reports whether the caller can be one.
+func (k *walk) believable() bool {
+	ip := k.caller.IP()
+	if ip < lowestCode || !k.arch.progress(k) || k.stack.beyond(k.caller.SP()) {
+		return false
+	}
+	adjust := k.arch.adjust
+	if k.caller.interrupted {
+		adjust = 0
+	}
+	return k.isExecutable(ip - adjust)
+}
+
+// isExecutable reports whether address may hold code, as far as is known: by
+// the memory map if there is one, else by the modules. Where neither says
+// anything the answer is yes, since frames of generated code lie there.
+func (k *walk) isExecutable(address uint64) bool {
+	if code := k.process.Code; code != nil {
+		if executable, known := code.Executable(address); known {
+			return executable
+		}
+	}
+	if _, _, ok := k.process.Modules.Find(address); ok {
+		return true
+	}
+	return address >= lowestCode && (k.arch.cpu != format.AMD64 || canonical(address))
+}
+
+// mayReturnTo is isCode of the Best heuristics.
+func (k *walk) mayReturnTo(address uint64) bool {
+	if address <= lowestCode {
+		return false
+	}
+	before := address - 1
+	executable, known := false, false
+	code := k.process.Code
+	if code != nil {
+		executable, known = code.Executable(before)
+	}
+	if known && !executable {
+		return false
+	}
+	module, base, ok := k.process.Modules.Find(before)
+	if !ok {
+		if !known {
+			return false
+		}
+	} else if table := k.process.Modules.Symbols(k.ctx, module); table != nil {
+		if function, ok := table.Function(before - base); !ok || function.Name == "" {
+			return false
+		}
+	}
+	if code == nil {
+		return true
+	}
+	n := callBytes(k.arch.cpu)
+	b := code.Bytes(address&^k.thumb()-uint64(n), n)
+	return len(b) != n || endsInCall(k.arch.cpu, b, k.order())
+}
+
+// knowsCode reports whether there is more to tell code by than the range of a
+// module; then scanning farther finds more true frames than false ones.
+func (k *walk) knowsCode() bool {
+	if k.symbols(k.callee) != nil {
+		return true
+	}
+	if k.process.Code == nil {
+		return false
+	}
+	_, known := k.process.Code.Executable(k.callee.instruction)
+	return known
+}
+
+// thumb is the bit of a code address that is none of the address.
+func (k *walk) thumb() uint64 {
+	if k.arch.cpu == format.ARM {
+		return 1
+	}
+	return 0
+}
+
+func (k *walk) order() binary.ByteOrder {
+	if k.stack.big {
+		return binary.BigEndian
+	}
+	return binary.LittleEndian
+}
+
+// strayedCall is for a thread whose instruction pointer is no code: most
+// likely it called through a bad pointer. Then nothing of a frame was set up:
+// the return address is in the link register, or on top of the stack.
+func strayedCall(k *walk) bool {
+	sp, ok := k.callee.Get(k.arch.sp)
+	if !ok {
+		return false
+	}
+	var address uint64
+	if k.arch.lr != format.NoRegister {
+		address, ok = k.callee.Get(k.arch.lr)
+		address &= k.addressBits()
+	} else {
+		address, ok = k.stack.word(sp)
+		sp += uint64(k.arch.pointer)
+	}
+	if !ok || !k.mayReturnTo(address) {
+		return false
+	}
+	k.returnTo(address, sp)
+	return true
+}
+
+// leafCall is for a function that has called nothing, or whose return address
+// is still in the link register for another reason. When it calls, the link
+// register points into the function itself.
+func leafCall(k *walk) bool {
+	lr, ok := k.callee.Get(k.arch.lr)
+	sp, known := k.callee.Get(k.arch.sp)
+	lr &= k.addressBits()
+	if !ok || !known || !k.mayReturnTo(lr) {
+		return false
+	}
+	here, ok := k.functionAt(k.callee.instruction)
+	if !ok {
+		return false
+	}
+	there, ok := k.functionAt(lr - k.arch.adjust)
+	if !ok || here == there {
+		return false
+	}
+	k.returnTo(lr, sp)
+	return k.believable()
+}
+
+// functionAt is where the function that covers address starts.
+func (k *walk) functionAt(address uint64) (uint64, bool) {
+	module, base, ok := k.process.Modules.Find(address)
+	if !ok || address < base {
+		return 0, false
+	}
+	table := k.process.Modules.Symbols(k.ctx, module)
+	if table == nil {
+		return 0, false
+	}
+	function, ok := table.Function(address - base)
+	return base + function.Address, ok && !function.Public
+}
+
+// returnTo makes the caller what a return to address leads to, with the
+// registers that calls preserve.
+func (k *walk) returnTo(address, sp uint64) {
+	k.forward()
+	k.caller.trust = Scan
+	k.caller.Set(k.arch.ip, address)
+	k.caller.Set(k.arch.sp, sp)
+}
+
+// addressBits are the bits of a link register that are address.
+func (k *walk) addressBits() uint64 {
+	if k.arch.cpu == format.ARM64 {
+		return k.pacMask
+	}
+	return ^uint64(0)
+}
+
+// chainedFrames is how many frames in a row must have been found by frame
+// pointer before a frame pointer of 0 means that there are no more: code
+// without frame pointers in between leaves anything there.
+const chainedFrames = 2
+
+// endOfChain reports whether the frame pointers have come to their end: the
+// last one is 0, or points at a record of zeros with which the system began the
+// stack.
+func (k *walk) endOfChain() bool {
+	fp, ok := k.callee.Get(k.arch.fp)
+	if !ok {
+		return false
+	}
+	if fp == 0 {
+		return k.callee.chained >= chainedFrames
+	}
+	saved, ok := k.stack.word(fp)
+	ip, readable := k.stack.word(fp + uint64(k.arch.pointer))
+	return ok && readable && saved == 0 && ip == 0 && k.callee.chained > 0
+}
+
+// startsThread reports whether the callee is a function that nothing called.
+func (k *walk) startsThread() bool {
+	table := k.symbols(k.callee)
+	if table == nil {
+		return false
+	}
+	function, ok := table.Function(k.callee.instruction - k.callee.base)
+	return ok && threadStarts[function.Name]
+}
+
+// threadStarts are the functions at the outer end of stacks.
+var threadStarts = map[string]bool{
+	"_start": true, "clone": true, "__clone": true, "clone3": true, "__clone3": true, // glibc, musl
+	"__bionic_clone": true, "__start_thread": true, // Android
+	"start": true, "_dyld_start": true, "thread_start": true, "_thread_start": true, "start_wqthread": true, // macOS
+	"RtlUserThreadStart": true, "_RtlUserThreadStart": true, "__RtlUserThreadStart": true, // Windows
+	"runtime.goexit": true, "runtime.rt0_go": true, // Go
+}
+
+// runsInCircles reports whether CFI gave the callee's own address back without
+// having loaded it from anywhere.
+func (k *walk) runsInCircles() bool {
+	return k.caller.IP() == k.callee.IP() && !k.loaded && k.arch.lr == format.NoRegister
+}
+
+// The layout of what the Linux kernel leaves on the stack of an amd64 signal
+// handler above its return address (struct rt_sigframe): a ucontext whose
+// general registers start at 40.
+const (
+	ucontextRegisters = 40
+	ucontextFlags     = ucontextRegisters + 17*8
+	ucontextSegments  = ucontextRegisters + 18*8 // cs, gs, fs and ss, 16 bits each
+)
+
+// ucontextOrder is the order of the general registers.
+var ucontextOrder = [...]string{"r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rdi", "rsi", "rbp", "rbx", "rdx", "rax", "rcx", "rsp", "rip"}
+
+// amd64Signal recognises the frame of a signal trampoline by the saved
+// registers at its stack pointer: the segments of user space and flags that
+// can be are not there by chance. All registers of the interrupted frame are
+// known then, and its instruction is not a call.
+func amd64Signal(k *walk) bool {
+	sp, ok := k.callee.Get(k.arch.sp)
+	if !ok || k.process.Platform == Windows {
+		return false
+	}
+	const userSegments, userSegmentsOld = 0x002b_0000_0000_0033, 0x33
+	segments, ok := k.stack.word(sp + ucontextSegments)
+	if !ok || segments != userSegments && segments != userSegmentsOld {
+		return false
+	}
+	flags, ok := k.stack.word(sp + ucontextFlags)
+	const alwaysSet, highest = 1 << 1, 1 << 22
+	if !ok || flags&alwaysSet == 0 || flags >= highest {
+		return false
+	}
+	k.clear(CFI)
+	k.caller.interrupted = true
+	for i, name := range ucontextOrder {
+		v, ok := k.stack.word(sp + ucontextRegisters + 8*uint64(i))
+		if !ok {
+			return false
+		}
+		r, _ := format.AMD64.Register(name)
+		k.caller.Set(r, v)
+	}
+	// The handler may have run on a stack of its own; then the interrupted frame
+	// cannot be followed, since there is no memory of it.
+	return k.caller.SP() > sp && k.stack.readable(k.caller.SP()) && canonical(k.caller.IP())
+}
