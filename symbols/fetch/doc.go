@@ -1,0 +1,15 @@
+// Package fetch gets symbol files to where they are needed: from directories
+// in Breakpad's layout, from single files, and from symbol servers over HTTP
+// with a cache on disk.
+//
+// A file is looked for in the paths first, in the order they are given, then in
+// the cache, then at each server in turn. A download goes to a temporary file
+// in the cache and is renamed when it is complete, so that neither a crash nor
+// two processes at once leave half a file; a last line "INFO URL <address>"
+// remembers where it came from.
+//
+// Limits: a download is cut off at MaxFileSize, and when it takes longer than
+// Options.Timeout. A server that cannot be reached is an error of kind
+// Unavailable, a file that no place has one of kind NotFound. The cache is not
+// evicted here.
+package fetch
