@@ -1,4 +1,3 @@
-// Package fetch gets symbol files to where they are needed.
 package fetch
 
 import (

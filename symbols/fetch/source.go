@@ -13,7 +13,7 @@ import (
 	"mayday/app/fault"
 	"mayday/minidump/stackwalk"
 	"mayday/symbols"
-	"mayday/symbols/sym"
+	"mayday/symbols/lookup"
 )
 
 // MaxFileSize is the most bytes that are taken for one symbol file. The largest
@@ -77,7 +77,7 @@ func (s *Source) Symbols(ctx context.Context, id symbols.ModuleID) (*stackwalk.L
 		return nil, err
 	}
 	defer f.Close()
-	t, err := sym.Read(f)
+	t, err := lookup.Read(f)
 	if err != nil {
 		return nil, fault.Wrap(err, "symbols of %s", id.DebugFile)
 	}
