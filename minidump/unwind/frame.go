@@ -66,8 +66,9 @@ type Frame struct {
 	Module int
 	Base   uint64
 	Trust  Trust
-	// Registers are the registers that are known. The first frame always has
-	// them, the others when Process.Registers says so; else it is nil.
+	// Registers are the registers that are known. The first frame has those of
+	// the thread, the others have theirs when Process.Registers says so; else it
+	// is nil.
 	Registers *format.Context
 }
 

@@ -7,6 +7,7 @@ const (
 	scanWords     = 40
 	scanWordsFar  = 160
 	maxFrameBytes = 128 << 10 // nearly all functions have smaller frames
+	bestWordCost  = 4         // words that count for one that the Best heuristics look at, by the time it takes
 )
 
 // scanRange is the number of words to scan for the caller.
@@ -32,7 +33,12 @@ type hit struct {
 func (k *walk) scan(start uint64, count int, plausible func(uint64) bool) (hit, bool) {
 	size := uint64(k.arch.pointer)
 	seen := 0
-	defer func() { k.walker.words.Add(-int64(seen)) }()
+	defer func() {
+		if k.best() {
+			seen *= bestWordCost
+		}
+		k.walker.words.Add(-int64(seen))
+	}()
 	if k.walker.words.Load() <= 0 {
 		k.truncated = truncatedScan
 		return hit{}, false

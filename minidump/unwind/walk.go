@@ -127,6 +127,7 @@ func (k *walk) run(t Thread) CallStack {
 	*k.callee = frame{Context: *t.Context, instruction: t.Context.IP(), trust: Context}
 	k.locate(k.callee)
 	frames := []Frame{k.export(k.callee, t.Context.IP())}
+	frames[0].Registers = t.Context
 	if k.walker.frames.Add(-1) < 0 {
 		return CallStack{Frames: frames, Truncated: truncatedDump}
 	}
@@ -224,7 +225,7 @@ func (k *walk) symbols(f *frame) Symbols {
 
 func (k *walk) export(f *frame, ip uint64) Frame {
 	out := Frame{Instruction: f.instruction, Return: ip, StackPointer: f.SP(), Module: f.module, Base: f.base, Trust: f.trust}
-	if f.trust == Context || k.process.Registers {
+	if f.trust != Context && k.process.Registers {
 		registers := f.Context
 		out.Registers = &registers
 	}

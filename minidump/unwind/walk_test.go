@@ -230,21 +230,22 @@ func TestOverflow(t *testing.T) {
 func TestLimits(t *testing.T) {
 	p, th := recursion(MaxThreadFrames + 10)
 	w := NewWalker(Process{Modules: p, Heuristics: Parity})
-	total := 0
-	for i := range 6 {
-		s := w.Walk(context.Background(), th)
-		total += len(s.Frames)
-		want := truncatedThread
-		if i >= 4 {
-			want = truncatedDump
-		}
-		if s.Truncated != want || len(s.Frames) > MaxThreadFrames || len(s.Frames) == 0 {
-			t.Errorf("walk %d: %d frames, %q", i, len(s.Frames), s.Truncated)
-		}
+	if left := w.frames.Load(); left != MaxFrames {
+		t.Errorf("%d frames to begin with", left)
+	}
+	if s := w.Walk(context.Background(), th); s.Truncated != truncatedThread || len(s.Frames) != MaxThreadFrames {
+		t.Errorf("%d frames, %q", len(s.Frames), s.Truncated)
+	}
+	if left := w.frames.Load(); left != MaxFrames-MaxThreadFrames {
+		t.Errorf("%d frames left", left)
+	}
+	w.frames.Store(100)
+	if s := w.Walk(context.Background(), th); s.Truncated != truncatedDump || len(s.Frames) != 100 {
+		t.Errorf("%d frames, %q", len(s.Frames), s.Truncated)
 	}
 	// Each thread has its context frame, whatever the limit says.
-	if total > MaxFrames+6 {
-		t.Errorf("%d frames in all", total)
+	if s := w.Walk(context.Background(), th); s.Truncated != truncatedDump || len(s.Frames) != 1 {
+		t.Errorf("%d frames, %q", len(s.Frames), s.Truncated)
 	}
 }
 
@@ -260,22 +261,39 @@ func TestDeadline(t *testing.T) {
 
 func TestScanLimit(t *testing.T) {
 	th := thread(format.AMD64, map[string]uint64{"rip": 0x401000, "rsp": 0x8000}, 0x8000, 160*8, nil)
-	w := NewWalker(Process{Modules: program{{base: 0x400000, size: 0x10000}}, Heuristics: Parity})
-	for i := range MaxScannedWords/scanWordsFar + 1 {
-		if s := w.Walk(context.Background(), th); s.Truncated != "" || len(s.Frames) != 1 {
-			t.Fatalf("walk %d: %d frames, %q", i, len(s.Frames), s.Truncated)
+	for _, h := range []Heuristics{Parity, Best} {
+		w := NewWalker(Process{Modules: program{{base: 0x400000, size: 0x10000}}, Heuristics: h})
+		cost := int64(scanWordsFar)
+		if h == Best {
+			cost *= bestWordCost
 		}
-	}
-	if s := w.Walk(context.Background(), th); s.Truncated != truncatedScan {
-		t.Errorf("after the limit: %q", s.Truncated)
+		for i := range int64(2) {
+			if s := w.Walk(context.Background(), th); s.Truncated != "" || len(s.Frames) != 1 || w.words.Load() != MaxScannedWords-(i+1)*cost {
+				t.Errorf("%d frames, %q, %d words left", len(s.Frames), s.Truncated, w.words.Load())
+			}
+		}
+		w.words.Store(1)
+		if s := w.Walk(context.Background(), th); s.Truncated != "" {
+			t.Errorf("before the limit: %q", s.Truncated)
+		}
+		if s := w.Walk(context.Background(), th); s.Truncated != truncatedScan {
+			t.Errorf("after the limit: %q", s.Truncated)
+		}
 	}
 }
 
 func TestProgramLimit(t *testing.T) {
 	p, th := recursion(2000)
-	p[0].symbols.cfi[0].Init += strings.Repeat(" 0 +", 100_000)
-	s := NewWalker(Process{Modules: p, Heuristics: Parity}).Walk(context.Background(), th)
-	if s.Truncated != truncatedPrograms || len(s.Frames) > 1000 {
+	w := NewWalker(Process{Modules: p, Heuristics: Parity})
+	if s := w.Walk(context.Background(), th); s.Truncated != "" || len(s.Frames) != 2001 {
+		t.Errorf("%d frames, %q", len(s.Frames), s.Truncated)
+	}
+	used := MaxProgramBytes - w.programs.Load()
+	if used < 2000*50 || used > 2000*200 {
+		t.Errorf("%d bytes of programs run", used)
+	}
+	w.programs.Store(used / 2)
+	if s := w.Walk(context.Background(), th); s.Truncated != truncatedPrograms || len(s.Frames) < 900 || len(s.Frames) > 1100 {
 		t.Errorf("%d frames, %q", len(s.Frames), s.Truncated)
 	}
 }
