@@ -24,8 +24,10 @@ import (
 func commands() []*cli.Command {
 	return []*cli.Command{
 		cmdServe(),
+		cmdProcess(),
 		cmdRules(),
 		cmdSchema(),
+		cmdWalkDump(),
 		cmdSignature(),
 		cmdUser(),
 		cmdToken(),

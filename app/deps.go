@@ -20,6 +20,7 @@ import (
 	"mayday/storage/schema"
 	"mayday/storage/search/column"
 	"mayday/storage/search/plan"
+	"mayday/symbols/cache"
 )
 
 // deps opens what roles and commands share, each thing on its first use, and
@@ -39,6 +40,7 @@ type deps struct {
 	schema  *schema.Table
 	fields  *plan.Fields
 	engine  *column.Store
+	symbols *cache.Store
 }
 
 type closer struct {

@@ -18,6 +18,7 @@ type roleRow struct {
 func roleTable() []roleRow {
 	return []roleRow{
 		{"collector", "takes crashes from clients", buildCollector},
+		{"processor", "turns raw crashes into processed ones", buildProcessor},
 		{"web", "serves pages and APIs, runs the indexer and the jobs", buildWeb},
 	}
 }

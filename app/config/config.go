@@ -111,7 +111,9 @@ type Schema struct {
 
 // Signature says how crashes are grouped.
 type Signature struct {
-	ListsDir string `yaml:"lists_dir" default:"" doc:"Directory of signature lists that replace the built-in ones; reread when it changes."`
+	ListsDir             string `yaml:"lists_dir" default:"" doc:"Directory of signature lists that replace the built-in ones; reread when it changes."`
+	BetterNames          bool   `yaml:"better_names" default:"false" doc:"Name functions in full where Socorro keeps a part of the declaration; signature_upstream keeps Socorro's."`
+	BetterUnsymbolicated bool   `yaml:"better_unsymbolicated" default:"false" doc:"Tell stacks without symbols apart by the place in the module; signature_upstream keeps Socorro's."`
 }
 
 // Search bounds the embedded search index and its queries.

@@ -21,8 +21,9 @@ const recheckEvery = 10 * time.Second
 // ListsDir gives the signature lists of a directory and reads them again when
 // a file changed. Lists that cannot be read leave the last good ones in use.
 type ListsDir struct {
-	dir string
-	log *zap.Logger
+	dir     string
+	improve signature.Improvements
+	log     *zap.Logger
 
 	mu sync.Mutex
 	// guarded by mu
@@ -32,12 +33,20 @@ type ListsDir struct {
 }
 
 // NewListsDir reads the lists of dir for the first time.
-func NewListsDir(dir string, log *zap.Logger) (*ListsDir, error) {
-	l := &ListsDir{dir: dir, log: log, checked: time.Now()}
+func NewListsDir(dir string, improve signature.Improvements, log *zap.Logger) (*ListsDir, error) {
+	l := &ListsDir{dir: dir, improve: improve, log: log, checked: time.Now()}
 	l.stamp = l.look()
 	var err error
-	l.lists, err = signature.Load(os.DirFS(dir), dir)
+	l.lists, err = l.load()
 	return l, fault.Wrap(err, "signature lists in %s", dir)
+}
+
+func (l *ListsDir) load() (*signature.Lists, error) {
+	lists, err := signature.Load(os.DirFS(l.dir), l.dir)
+	if err != nil {
+		return nil, err
+	}
+	return lists.With(l.improve).WithCache(signature.DefaultCacheSize), nil
 }
 
 // Lists are the lists as they stand now.
@@ -53,7 +62,7 @@ func (l *ListsDir) Lists() *signature.Lists {
 		return l.lists
 	}
 	l.stamp = stamp
-	lists, err := signature.Load(os.DirFS(l.dir), l.dir)
+	lists, err := l.load()
 	if err != nil {
 		l.log.Error("signature lists stay as they were", zap.Error(err))
 		return l.lists

@@ -1,0 +1,77 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"go.uber.org/zap"
+
+	"mayday/app/config"
+	"mayday/app/fault"
+	"mayday/roles/processor"
+	"mayday/roles/processor/rules"
+)
+
+// cmdWalkDump is the child of processor.isolate: one dump, then the end.
+func cmdWalkDump() *cli.Command {
+	return &cli.Command{
+		Name:        walkCommand,
+		Hidden:      true,
+		Usage:       "walk one dump for a processor",
+		Description: "Reads a request on its input, walks the dump that it names within its limits, and writes the result.",
+		Action:      walkDump,
+	}
+}
+
+func walkDump(c *cli.Context) error {
+	var req processor.WalkRequest
+	if err := json.NewDecoder(c.App.Reader).Decode(&req); err != nil {
+		return fault.As(fault.Invalid, err, "request")
+	}
+	if req.Memory > 0 {
+		// The runtime collects before the limit, the kernel refuses past it.
+		debug.SetMemoryLimit(req.Memory * 3 / 4)
+		if err := limitData(uint64(req.Memory)); err != nil {
+			return fault.As(fault.Unavailable, err, "limit memory to %d bytes", req.Memory)
+		}
+	}
+	var s childSettings
+	if err := json.Unmarshal(req.Settings, &s); err != nil {
+		return fault.As(fault.Invalid, err, "settings")
+	}
+	cfg := &config.Config{DataDir: s.DataDir, Storage: config.Storage{Symbols: s.Symbols},
+		Symbols: config.Symbols{URLs: s.URLs, CacheSize: config.Bytes(s.CacheSize)}}
+	d := &deps{cfg: cfg, log: zap.NewNop()}
+	defer d.close()
+	r, err := walkFile(c.Context, d, req)
+	if err != nil {
+		return err
+	}
+	output, err := json.Marshal(r.Output)
+	if err != nil {
+		return fault.As(fault.Internal, err, "encode")
+	}
+	return json.NewEncoder(c.App.Writer).Encode(processor.WalkReply{Exit: r.Exit, Output: output, Log: r.Log, Version: r.Version})
+}
+
+func walkFile(ctx context.Context, d *deps, req processor.WalkRequest) (r rules.WalkResult, err error) {
+	source, err := d.symbolSource(ctx)
+	if err != nil {
+		return r, err
+	}
+	f, err := os.Open(req.Path)
+	if err != nil {
+		return r, fault.As(fault.Unavailable, err, "dump")
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return r, fault.As(fault.Unavailable, err, "dump")
+	}
+	w := &processor.InProcess{Symbols: source.walk, Timeout: max(req.Timeout, time.Millisecond), Version: walkerVersion()}
+	return w.Walk(ctx, rules.Dump{Name: rules.MinidumpName, Size: info.Size(), Reader: f, Path: req.Path}, req.Annotations), nil
+}

@@ -1,0 +1,219 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"go.uber.org/zap"
+	"gocloud.dev/blob"
+
+	"mayday/app/config"
+	"mayday/app/fault"
+	"mayday/minidump/stackwalk"
+	"mayday/roles"
+	"mayday/roles/processor"
+	"mayday/roles/processor/rules"
+	"mayday/signature"
+	"mayday/symbols"
+	"mayday/symbols/cache"
+	"mayday/symbols/fetch"
+)
+
+// buildProcessor makes the role that processes crashes.
+func buildProcessor(ctx context.Context, d *deps) (roles.Role, error) {
+	crashes, err := d.Crashes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	queues, err := d.Queues(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pipe, err := d.pipeline(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pipe.Env.Versions = processor.NewPublishedBuilds(crashes, d.log)
+	o := processor.Options{Source: crashes, Sink: crashes, Queues: queues, Pipeline: pipe, Workers: d.cfg.Processor.Workers,
+		Tries: d.cfg.Queue.Tries, Drain: d.cfg.HTTP.Drain, TempDir: d.cfg.Processor.TempDir, Log: d.log.With(zap.String("role", "processor"))}
+	if d.cfg.Storage.Telemetry != "" {
+		b, err := d.bucket(ctx, d.cfg.Storage.Telemetry, "telemetry")
+		if err != nil {
+			return nil, err
+		}
+		o.Exporter = telemetryBucket{b}
+	}
+	return processor.New(o)
+}
+
+// pipeline is the rules with everything they use but product versions.
+func (d *deps) pipeline(ctx context.Context) (*processor.Pipeline, error) {
+	table, err := d.Schema()
+	if err != nil {
+		return nil, err
+	}
+	tables, err := ruleTables(d.cfg.Processor)
+	if err != nil {
+		return nil, err
+	}
+	source, err := d.symbolSource(ctx)
+	if err != nil {
+		return nil, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown" // it only stands in a note
+	}
+	p := &processor.Pipeline{Host: host, Env: rules.Env{Schema: table, Tables: tables, Symbols: source}}
+	if p.Env.Walker, err = d.walker(source); err != nil {
+		return nil, err
+	}
+	improve := signature.Improvements{Names: d.cfg.Signature.BetterNames, Unsymbolicated: d.cfg.Signature.BetterUnsymbolicated}
+	if dir := d.cfg.Signature.ListsDir; dir != "" {
+		lists, err := processor.NewListsDir(dir, improve, d.log)
+		if err != nil {
+			return nil, err
+		}
+		p.Lists = lists.Lists
+	} else {
+		p.Env.Lists = signature.Default().With(improve).WithCache(signature.DefaultCacheSize)
+	}
+	return p, nil
+}
+
+func ruleTables(cfg config.Processor) (*rules.Tables, error) {
+	var files [][]byte
+	for _, name := range cfg.Tables {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fault.As(fault.Invalid, err, "processor.tables")
+		}
+		files = append(files, text)
+	}
+	return rules.LoadTables(files...)
+}
+
+// walkCommand is the hidden command of a walking child.
+const walkCommand = "walk-dump"
+
+// walker walks in this process, or in children of it.
+func (d *deps) walker(source *moduleSymbols) (rules.Walker, error) {
+	cfg := d.cfg.Processor
+	if !cfg.Isolate {
+		return &processor.InProcess{Symbols: source.walk, Timeout: cfg.WalkTimeout, Memory: int64(cfg.WalkMemory), Version: walkerVersion(), Log: d.log}, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fault.As(fault.Unavailable, err, "processor.isolate")
+	}
+	settings := childSettings{DataDir: d.cfg.DataDir, Symbols: d.cfg.Storage.Symbols, URLs: d.cfg.Symbols.URLs, CacheSize: int64(d.cfg.Symbols.CacheSize)}
+	return &processor.Isolated{Command: []string{self, walkCommand}, Timeout: cfg.WalkTimeout, Memory: int64(cfg.WalkMemory), TempDir: cfg.TempDir, Settings: settings}, nil
+}
+
+// childSettings is what a walking child needs of the configuration.
+type childSettings struct {
+	DataDir   string   `json:"data_dir"`
+	Symbols   string   `json:"symbols"`
+	URLs      []string `json:"urls"`
+	CacheSize int64    `json:"cache_size"`
+}
+
+func walkerVersion() string { return "mayday " + version().Version }
+
+// SymbolCache holds compiled symbols. Processor and symbolication share it.
+func (d *deps) SymbolCache(ctx context.Context) (*cache.Store, error) {
+	return once(&d.symbols, func() (*cache.Store, error) {
+		b, err := d.SymbolsBucket(ctx)
+		if err != nil {
+			return nil, err
+		}
+		from := fetch.NewBucket(b)
+		s := cache.New(cache.Options{Dir: filepath.Join(d.cfg.DataDir, "symcache"), MaxBytes: int64(d.cfg.Symbols.CacheSize),
+			Fetch: from.Fetch, Tag: from.Tag, Log: d.log})
+		d.onClose("symbol cache", s.Close)
+		return s, nil
+	})
+}
+
+func (d *deps) symbolSource(ctx context.Context) (*moduleSymbols, error) {
+	store, err := d.SymbolCache(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &moduleSymbols{store}, nil
+}
+
+// moduleSymbols hands compiled symbols to the walker and to crash pings.
+type moduleSymbols struct{ store *cache.Store }
+
+// walk gives the symbols for one walk. They stay mapped until release.
+func (s *moduleSymbols) walk() (stackwalk.SymbolSource, func()) {
+	w := &walkSymbols{store: s.store}
+	return w, w.release
+}
+
+// Locate implements rules.SymbolSource.
+func (s *moduleSymbols) Locate(ctx context.Context, id symbols.ModuleID, offset uint64) (symbols.Location, bool) {
+	h, err := s.store.Open(ctx, id)
+	if err != nil {
+		return symbols.Location{}, false
+	}
+	defer h.Close()
+	loc, ok := h.View(symbols.Best).Locate(offset)
+	if !ok {
+		return loc, false
+	}
+	// What is mapped goes with the handle.
+	loc.Name, loc.File = strings.Clone(loc.Name), strings.Clone(loc.File)
+	for i := range loc.Inlines {
+		loc.Inlines[i].Function, loc.Inlines[i].File = strings.Clone(loc.Inlines[i].Function), strings.Clone(loc.Inlines[i].File)
+	}
+	return loc, true
+}
+
+// walkSymbols are the symbols that one walk opened.
+type walkSymbols struct {
+	store *cache.Store
+
+	mu      sync.Mutex
+	handles []*cache.Handle // guarded by mu
+}
+
+// Symbols implements stackwalk.SymbolSource.
+func (w *walkSymbols) Symbols(ctx context.Context, id symbols.ModuleID) (*stackwalk.Loaded, error) {
+	h, err := w.store.Open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	w.handles = append(w.handles, h)
+	w.mu.Unlock()
+	v := h.View(symbols.Best)
+	return &stackwalk.Loaded{Symbols: v, Corrupt: v.Corrupt()}, nil
+}
+
+func (w *walkSymbols) release() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, h := range w.handles {
+		h.Close()
+	}
+	w.handles = nil
+}
+
+// telemetryBucket exports documents into a bucket.
+type telemetryBucket struct{ bucket *blob.Bucket }
+
+// Export implements processor.Exporter.
+func (t telemetryBucket) Export(ctx context.Context, key string, document map[string]any) error {
+	text, err := json.Marshal(document)
+	if err != nil {
+		return fault.As(fault.Internal, err, "encode export")
+	}
+	err = t.bucket.WriteAll(ctx, key, text, &blob.WriterOptions{ContentType: "application/json"})
+	return fault.As(fault.Unavailable, err, "write %s", key)
+}
