@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"slices"
 
 	"gocloud.dev/blob"
@@ -45,9 +46,14 @@ func NewCrashes(b *blob.Bucket, o Options) *Crashes {
 type Dump struct {
 	Name string // see CheckDumpName
 	// Open gives the bytes from the beginning. It may be called again when
-	// the crash is saved again.
+	// the crash is saved again. What it gives may be Whole.
 	Open func() (io.ReadCloser, error)
 }
+
+// Whole is a reader whose bytes are all there is in one file. A bucket on the
+// same disk takes the file over by renaming it instead of copying; it stays
+// readable through the open file.
+type Whole interface{ Whole() *os.File }
 
 // SaveRaw writes the dumps, the list of their names, and the raw crash last.
 // An error may leave some of the objects behind, without the raw crash when it
@@ -216,9 +222,24 @@ func (c *Crashes) stream(ctx context.Context, key, contentType string, r io.Read
 	defer c.release()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w, err := c.bucket.NewWriter(ctx, key, &blob.WriterOptions{ContentType: contentType, BufferSize: uploadBuffer, MaxConcurrency: 1})
+	o := &blob.WriterOptions{ContentType: contentType, BufferSize: uploadBuffer, MaxConcurrency: 1}
+	adopted := false
+	if whole, ok := r.(Whole); ok {
+		o.BeforeWrite = func(as func(any) bool) error {
+			// Buckets that cannot adopt do not know the type.
+			var b interface{ Adopt(*os.File) }
+			if adopted = as(&b); adopted {
+				b.Adopt(whole.Whole())
+			}
+			return nil
+		}
+	}
+	w, err := c.bucket.NewWriter(ctx, key, o)
 	if err != nil {
 		return storeError(err, "write %s", key)
+	}
+	if adopted {
+		return storeError(w.Close(), "write %s", key)
 	}
 	if _, err := w.ReadFrom(r); err != nil {
 		cancel() // a writer that is closed after its context ended makes nothing

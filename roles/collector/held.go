@@ -2,10 +2,12 @@ package collector
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
 	"os"
+	"path/filepath"
 
 	"mayday/app/fault"
 )
@@ -15,24 +17,34 @@ const (
 	smallFile = 256 << 10
 	// maxHeld bounds the memory that the files of one crash take.
 	maxHeld = 512 << 10
+	// maxOwn bounds the open files of one request; further large files share
+	// one. Real crashes have one or two dumps.
+	maxOwn = 4
 )
 
 // held keeps the files of one request until it is decided what becomes of them:
-// small ones in one block of memory, the others one after the other in one file
-// on disk, hashed on the way. Nothing reaches the bucket before the decision.
+// small ones in one block of memory, large ones each in a file on disk that the
+// bucket may take over, hashed on the way. Nothing reaches the bucket before the
+// decision.
 type held struct {
-	dir  string // where the file is made
-	mem  []byte
-	disk *os.File // nil until needed; it has no name any more where the system allows
-	size int64    // bytes on disk
+	dir   string // where files are made
+	mem   []byte
+	disks []*disk // the last is shared once there are maxOwn
+}
+
+// disk is a file that holds one large file of a crash, or several.
+type disk struct {
+	*os.File
+	size   int64
+	shared bool
 }
 
 // section is where a file's bytes are.
 type section struct {
-	onDisk bool
-	at     int64
-	size   int64
-	sum    string // SHA-256 in hex
+	disk *disk // nil: in memory
+	at   int64
+	size int64
+	sum  string // SHA-256 in hex
 }
 
 // take reads the current part of m.
@@ -49,18 +61,18 @@ func (h *held) take(m *multipart) (section, error) {
 			return s, err
 		}
 		sum.Write(chunk)
-		if !s.onDisk && (s.size+int64(len(chunk)) > smallFile || len(h.mem)+len(chunk) > maxHeld) {
-			if err := h.open(); err != nil {
+		if s.disk == nil && (s.size+int64(len(chunk)) > smallFile || len(h.mem)+len(chunk) > maxHeld) {
+			if s.disk, err = h.open(); err != nil {
 				return s, err
 			}
-			s.onDisk, s.at = true, h.size
-			if err := h.write(h.mem[start:]); err != nil {
+			s.at = s.disk.size
+			if err := s.disk.add(h.mem[start:]); err != nil {
 				return s, err
 			}
 			h.mem = h.mem[:start]
 		}
-		if s.onDisk {
-			if err := h.write(chunk); err != nil {
+		if s.disk != nil {
+			if err := s.disk.add(chunk); err != nil {
 				return s, err
 			}
 		} else {
@@ -72,41 +84,58 @@ func (h *held) take(m *multipart) (section, error) {
 	return s, nil
 }
 
-func (h *held) open() error {
-	if h.disk != nil {
-		return nil
+// open gives the file for one more large file.
+func (h *held) open() (*disk, error) {
+	if n := len(h.disks); n > maxOwn {
+		return h.disks[n-1], nil
 	}
-	f, err := os.CreateTemp(h.dir, "incoming-*.tmp")
+	var random [12]byte
+	rand.Read(random[:])
+	f, err := os.OpenFile(filepath.Join(h.dir, "incoming-"+hex.EncodeToString(random[:])+newSuffix), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
-		return fault.As(fault.Unavailable, err, "hold a crash on disk")
+		return nil, fault.As(fault.Unavailable, err, "hold a crash on disk")
 	}
-	h.disk = f
-	// Without a name it vanishes with the process; where an open file cannot
-	// lose its name, close removes it and Run cleans up after a crash.
-	os.Remove(f.Name())
-	return nil
+	d := &disk{File: f, shared: len(h.disks) == maxOwn}
+	h.disks = append(h.disks, d)
+	return d, nil
 }
 
-func (h *held) write(p []byte) error {
-	n, err := h.disk.Write(p)
-	h.size += int64(n)
+func (d *disk) add(p []byte) error {
+	n, err := d.Write(p)
+	d.size += int64(n)
 	return fault.As(fault.Unavailable, err, "hold a crash on disk")
 }
 
 // reader gives the bytes of a section, any number of times.
 func (h *held) reader(s section) io.ReadCloser {
-	if s.onDisk {
-		return io.NopCloser(io.NewSectionReader(h.disk, s.at, s.size))
+	switch {
+	case s.disk == nil:
+		return io.NopCloser(bytes.NewReader(h.mem[s.at : s.at+s.size]))
+	case s.disk.shared:
+		return io.NopCloser(io.NewSectionReader(s.disk, s.at, s.size))
 	}
-	return io.NopCloser(bytes.NewReader(h.mem[s.at : s.at+s.size]))
+	return wholeFile{io.NewSectionReader(s.disk, 0, s.size), s.disk.File}
 }
 
-// close forgets everything and leaves h ready for the next request.
+// wholeFile reads a large file of a crash that has a file on disk to itself.
+type wholeFile struct {
+	*io.SectionReader
+	file *os.File
+}
+
+// Close does nothing: the file stays open until the request is answered.
+func (wholeFile) Close() error { return nil }
+
+// Whole is the file, for a bucket on the same disk to take over.
+func (w wholeFile) Whole() *os.File { return w.file }
+
+// close forgets everything and leaves h ready for the next request. Files that
+// the bucket took over have another name by now.
 func (h *held) close() {
 	h.mem = h.mem[:0]
-	if h.disk != nil {
-		h.disk.Close()
-		os.Remove(h.disk.Name())
+	for _, d := range h.disks {
+		d.Close()
+		os.Remove(d.Name())
 	}
-	h.disk, h.size = nil, 0
+	h.disks = nil
 }

@@ -217,7 +217,10 @@ type part struct {
 func parseHeader(header []byte) (part, error) {
 	p := part{contentType: "text/plain", charset: "utf-8", rawType: "text/plain"}
 	// A line that begins with a blank goes on from the one before.
-	text := strings.NewReplacer("\r\n ", " ", "\r\n\t", " ").Replace(string(header))
+	text := string(header)
+	if strings.Contains(text, "\r\n ") || strings.Contains(text, "\r\n\t") {
+		text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n ", " "), "\r\n\t", " ")
+	}
 	for text != "" {
 		var line string
 		line, text, _ = strings.Cut(text, "\r\n")

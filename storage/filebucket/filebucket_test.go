@@ -182,6 +182,64 @@ type badReader struct{}
 
 func (badReader) Read([]byte) (int, error) { return 0, errors.New("gone") }
 
+// TestAdopt hands whole files over, from the bucket's disk and from another.
+func TestAdopt(t *testing.T) {
+	for _, fsync := range []bool{false, true} {
+		b := openTest(t, t.TempDir(), Options{Fsync: fsync})
+		c := counters(t, b)
+		for _, dir := range []string{t.TempDir(), "/dev/shm"} {
+			f, err := os.CreateTemp(dir, "filebucket-test-*")
+			if err != nil {
+				t.Logf("no other disk: %v", err)
+				continue
+			}
+			t.Cleanup(func() { f.Close(); os.Remove(f.Name()) })
+			if _, err := f.WriteString("some bytes"); err != nil {
+				t.Fatal(err)
+			}
+			synced := c.FileSyncs.Load()
+			adopt := func(ctx context.Context, key string) error {
+				w, err := b.NewWriter(ctx, key, &blob.WriterOptions{ContentType: "x/y", BeforeWrite: func(as func(any) bool) error {
+					var a interface{ Adopt(*os.File) }
+					if !as(&a) {
+						return errors.New("nothing to adopt with")
+					}
+					a.Adopt(f)
+					return nil
+				}})
+				if err != nil {
+					return err
+				}
+				return w.Close()
+			}
+			ended, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := adopt(ended, "n/o"); !errors.Is(err, context.Canceled) {
+				t.Errorf("adopt after cancel = %v", err)
+			}
+			if err := adopt(t.Context(), "a/b/c"); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := b.ReadAll(t.Context(), "a/b/c"); string(got) != "some bytes" || err != nil {
+				t.Errorf("object = %q, %v", got, err)
+			}
+			if fsync && c.FileSyncs.Load() == synced {
+				t.Error("the adopted file was not synced")
+			}
+			still := make([]byte, 4)
+			if _, err := f.ReadAt(still, 0); err != nil || string(still) != "some" {
+				t.Errorf("the open file reads %q, %v", still, err)
+			}
+			if ok, _ := b.Exists(t.Context(), "n/o"); ok {
+				t.Error("a cancelled write made an object")
+			}
+			if err := b.Delete(t.Context(), "a/b/c"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 func TestEscape(t *testing.T) {
 	for key, want := range map[string]string{
 		"v1/dump/x":     "v1/dump/x",

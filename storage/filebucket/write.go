@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"gocloud.dev/blob/driver"
 )
@@ -18,37 +20,47 @@ import (
 type writer struct {
 	ctx        context.Context
 	b          *bucket
-	file       *os.File
+	file       *os.File // nil until something is written
+	adopted    *os.File // becomes the object as it is; nil: none
 	path       string
 	ifNotExist bool
 	err        error // the first failed write; Close then makes no object
 }
 
-// NewTypedWriter opens a temporary file beside the object-to-be.
+// NewTypedWriter makes a writer whose temporary file will lie beside the
+// object-to-be. BeforeWrite can hand over a whole file through
+// *interface{ Adopt(*os.File) }: it becomes the object by being renamed, or is
+// copied when it lies on another disk, and nothing may be written then.
 func (b *bucket) NewTypedWriter(ctx context.Context, key, _ string, opts *driver.WriterOptions) (driver.Writer, error) {
 	path, err := b.path(key)
 	if err != nil {
 		return nil, err
 	}
-	f, err := b.temporary(path)
-	if err != nil {
-		return nil, err
-	}
+	w := &writer{ctx: ctx, b: b, path: path, ifNotExist: opts.IfNotExist}
 	if opts.BeforeWrite != nil {
 		as := func(i any) bool {
-			p, ok := i.(**os.File)
+			p, ok := i.(*interface{ Adopt(*os.File) })
 			if ok {
-				*p = f
+				*p = w
 			}
 			return ok
 		}
 		if err := opts.BeforeWrite(as); err != nil {
-			f.Close()
-			os.Remove(f.Name())
 			return nil, err
 		}
 	}
-	return &writer{ctx: ctx, b: b, file: f, path: path, ifNotExist: opts.IfNotExist}, nil
+	return w, nil
+}
+
+// Adopt makes f the object when the writer is closed.
+func (w *writer) Adopt(f *os.File) { w.adopted = f }
+
+// open makes the temporary file.
+func (w *writer) open() error {
+	if w.file == nil && w.err == nil {
+		w.file, w.err = w.b.temporary(w.path)
+	}
+	return w.err
 }
 
 // maxTries bounds how often a folder is made again because somebody removed
@@ -60,7 +72,7 @@ func (b *bucket) temporary(path string) (*os.File, error) {
 	dir := filepath.Dir(path)
 	for try := 0; ; try++ {
 		f, err := b.create(dir, try == 0)
-		if err == nil || try == maxTries || !errors.Is(err, fs.ErrNotExist) || errors.Is(err, errGone) {
+		if !b.gone(err) || try == maxTries {
 			return f, err
 		}
 		b.forget(dir)
@@ -142,6 +154,9 @@ func (b *bucket) syncFolder(dir string) error {
 }
 
 func (w *writer) Write(p []byte) (int, error) {
+	if err := w.open(); err != nil {
+		return 0, err
+	}
 	n, err := w.file.Write(p)
 	if err != nil {
 		w.err = err
@@ -151,6 +166,9 @@ func (w *writer) Write(p []byte) (int, error) {
 
 // Upload takes the whole object at once; the kernel copies when r is a file.
 func (w *writer) Upload(r io.Reader) error {
+	if err := w.open(); err != nil {
+		return err
+	}
 	if _, err := w.file.ReadFrom(r); err != nil {
 		w.err = err
 		return err
@@ -159,14 +177,29 @@ func (w *writer) Upload(r io.Reader) error {
 }
 
 // Close makes the object, unless a write failed or the context ended.
-func (w *writer) Close() (err error) {
-	temp := w.file.Name()
-	defer func() {
-		if err != nil {
-			os.Remove(temp)
+func (w *writer) Close() error {
+	if w.adopted != nil {
+		err := w.adopt()
+		if !errors.Is(err, syscall.EXDEV) {
+			return err
 		}
-	}()
-	if err = w.err; err == nil {
+		if err := w.Upload(io.NewSectionReader(w.adopted, 0, math.MaxInt64)); err != nil {
+			w.err = err
+		}
+	}
+	if err := w.open(); w.file == nil {
+		return err
+	}
+	err := w.finish()
+	if err != nil {
+		os.Remove(w.file.Name())
+	}
+	return err
+}
+
+func (w *writer) finish() error {
+	err := w.err
+	if err == nil {
 		err = w.ctx.Err()
 	}
 	if err == nil {
@@ -181,7 +214,39 @@ func (w *writer) Close() (err error) {
 	if err != nil {
 		return err
 	}
-	return w.b.place(temp, w.path, w.ifNotExist)
+	return w.b.place(w.file.Name(), w.path, w.ifNotExist)
+}
+
+// adopt renames the adopted file, making folders as needed.
+func (w *writer) adopt() error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	if err := w.b.syncFile(w.adopted); err != nil {
+		return err
+	}
+	dir := filepath.Dir(w.path)
+	for try := 0; ; try++ {
+		var err error
+		if w.b.fsync || try > 0 {
+			err = w.b.ensure(dir)
+		}
+		if err == nil {
+			err = w.b.place(w.adopted.Name(), w.path, w.ifNotExist)
+		}
+		if !w.b.gone(err) || try == maxTries {
+			return err
+		}
+		if _, statErr := os.Stat(w.adopted.Name()); statErr != nil {
+			return err // it is the file that is gone
+		}
+		w.b.forget(dir)
+	}
+}
+
+// gone reports whether an error means a missing folder inside the bucket.
+func (b *bucket) gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errGone)
 }
 
 // place gives a temporary file its name.

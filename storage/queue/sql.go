@@ -43,6 +43,8 @@ type SQL struct {
 	life  *life
 	subs  atomic.Int64 // subscriptions made, for the names of owners
 
+	insertStmt *sql.Stmt // insertMessage, on write
+
 	mu   sync.Mutex
 	wake chan struct{} // closed and replaced when this process sent; guarded by mu
 }
@@ -115,6 +117,9 @@ func OpenSQLite(ctx context.Context, path string, o Options) (_ *SQL, err error)
 	q.read.SetMaxOpenConns(2)
 	if _, err := q.write.ExecContext(ctx, schema); err != nil {
 		return nil, fault.As(fault.Unavailable, err, "make tables")
+	}
+	if q.insertStmt, err = q.write.PrepareContext(ctx, insertMessage); err != nil {
+		return nil, fault.As(fault.Unavailable, err, "prepare")
 	}
 	// The queue tells who crashed when: for the owner's eyes.
 	if err := os.Chmod(path, 0o600); err != nil {
@@ -235,10 +240,7 @@ func (q *SQL) insert(ctx context.Context, n Name, count int, message func(int) (
 		return err
 	}
 	defer tx.Rollback() // does nothing after Commit
-	stmt, err := tx.PrepareContext(ctx, insertMessage)
-	if err != nil {
-		return err
-	}
+	stmt := tx.StmtContext(ctx, q.insertStmt)
 	defer stmt.Close()
 	now := time.Now().UnixMilli()
 	for i := range count {
