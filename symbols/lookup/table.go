@@ -280,14 +280,16 @@ func (t *Table) walkerPublic(h *Hit, p, funcStart uint64, haveFunc bool) bool {
 	return ok && (!haveFunc || e.key > funcStart) && t.public(h, e, true)
 }
 
-// CFIAt returns the STACK CFI records that cover p. It appends to deltas.
-func (t *Table) cfiAt(p uint64, deltas []string) (symbols.CFI, bool) {
+// cfiAt returns the STACK CFI records that cover p. With byText, records of one
+// address apply in the order of their texts, as minidump-stackwalk sorts them,
+// and not in that of the file.
+func (t *Table) cfiAt(p uint64, byText bool) (symbols.CFI, bool) {
 	e, _, ok := t.cfi.find(&t.store, p)
 	if !ok {
 		return symbols.CFI{}, false
 	}
 	d := decoder{b: t.store.from(ref(e.val))}
-	c := symbols.CFI{Start: e.key, Size: d.uvarint(), Deltas: deltas}
+	c := symbols.CFI{Start: e.key, Size: d.uvarint()}
 	if d.bad || p-e.key >= c.Size {
 		return symbols.CFI{}, false
 	}
@@ -302,16 +304,16 @@ func (t *Table) cfiAt(p uint64, deltas []string) (symbols.CFI, bool) {
 		if d.bad {
 			break
 		}
-		sorted = sorted && at >= before
+		sorted = sorted && (at > before || at == before && !byText)
 		if at <= p {
-			rows = append(rows, cfiRow{at, rule})
+			rows = append(rows, cfiRow{at, t.rule(rule)})
 		}
 	}
 	if !sorted {
-		sortRows(rows)
+		sortRows(rows, byText)
 	}
 	for _, r := range rows {
-		c.Deltas = append(c.Deltas, t.rule(r.rule))
+		c.Deltas = append(c.Deltas, r.rule)
 	}
 	return c, true
 }

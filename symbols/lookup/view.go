@@ -1,6 +1,7 @@
 package lookup
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -173,7 +174,7 @@ func (v View) CFI(offset uint64) (symbols.CFI, bool) {
 	if v.unusable() {
 		return symbols.CFI{}, false
 	}
-	return v.t.cfiAt(offset, nil)
+	return v.t.cfiAt(offset, v.reading == symbols.Parity)
 }
 
 // Win finds the STACK WIN records that cover offset.
@@ -193,19 +194,17 @@ func (v View) HasWin() bool {
 // cfiRow is a STACK CFI record of an open range.
 type cfiRow struct {
 	at   uint64
-	rule uint64
+	rule string
 }
 
 // sortRows puts rows in the order of their addresses, which is that of the
 // file but for odd writers.
-func sortRows(rows []cfiRow) {
+func sortRows(rows []cfiRow, byText bool) {
 	slices.SortStableFunc(rows, func(a, b cfiRow) int {
-		switch {
-		case a.at < b.at:
-			return -1
-		case a.at > b.at:
-			return 1
+		c := cmp.Compare(a.at, b.at)
+		if c == 0 && byText {
+			c = cmp.Compare(a.rule, b.rule)
 		}
-		return 0
+		return c
 	})
 }

@@ -1,0 +1,275 @@
+package symbolicate
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"go.uber.org/zap"
+
+	"mayday/app/fault"
+	"mayday/app/metrics"
+)
+
+const (
+	// maxBody bounds a request: a profile of 100,000 frames takes 2 MiB.
+	maxBody = 32 << 20
+	// flushEvery is how many stacks of a version 6 stream are sent at once.
+	flushEvery = 64
+)
+
+// Server puts an Engine behind HTTP.
+type Server struct {
+	engine *Engine
+	log    *zap.Logger
+}
+
+// NewServer makes a server.
+func NewServer(e *Engine, log *zap.Logger) *Server { return &Server{engine: e, log: log} }
+
+// Mount adds the endpoints to a group at the root of the server.
+func (s *Server) Mount(g *echo.Group) {
+	for path, serve := range map[string]echo.HandlerFunc{"v4": s.v4, "v5": s.v5, "v6": s.v6} {
+		g.POST("/symbolicate/"+path, s.guard(path, serve))
+		g.OPTIONS("/symbolicate/"+path, preflight)
+	}
+}
+
+// preflight lets pages of other sites, such as the Firefox Profiler, ask.
+func preflight(c echo.Context) error {
+	h := c.Response().Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Allow-Methods", "POST")
+	h.Set("Access-Control-Allow-Headers", "accept, accept-encoding, content-encoding, content-type, debug, user-agent")
+	h.Set("Access-Control-Max-Age", "86400")
+	return c.NoContent(http.StatusNoContent)
+}
+
+// guard answers errors the way clients of this API read them.
+func (s *Server) guard(version string, serve echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		c.Response().Header().Set("Access-Control-Allow-Origin", "*")
+		err := serve(c)
+		switch {
+		case err == nil:
+			metrics.SymbolicateRequests.Inc(version, "ok")
+			return nil
+		case c.Response().Committed:
+			metrics.SymbolicateRequests.Inc(version, "failed")
+			return err
+		}
+		kind := fault.Of(err)
+		title := err.Error()
+		if kind.Status() >= http.StatusInternalServerError {
+			metrics.SymbolicateRequests.Inc(version, "failed")
+			s.log.Error("symbolicate", zap.Error(err))
+			title = http.StatusText(kind.Status())
+		} else {
+			metrics.SymbolicateRequests.Inc(version, "refused")
+		}
+		return c.JSON(kind.Status(), map[string]string{"title": title})
+	}
+}
+
+// body reads the request, which may be gzipped.
+func body(c echo.Context) ([]byte, error) {
+	r := c.Request()
+	var in io.Reader = http.MaxBytesReader(c.Response(), r.Body, maxBody)
+	if strings.EqualFold(r.Header.Get("Content-Encoding"), "gzip") {
+		z, err := gzip.NewReader(in)
+		if err != nil {
+			return nil, fault.New(fault.Invalid, "Payload is not valid gzip")
+		}
+		in = z
+	}
+	var b bytes.Buffer
+	if n := r.ContentLength; n > 0 && n <= maxBody {
+		b.Grow(int(n) + bytes.MinRead)
+	}
+	n, err := b.ReadFrom(io.LimitReader(in, maxBody+1))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge) || n > maxBody:
+		return nil, fault.New(fault.TooLarge, "Payload is larger than %d bytes", maxBody)
+	case err != nil:
+		return nil, fault.New(fault.Invalid, "Payload cannot be read: %v", err)
+	}
+	return b.Bytes(), nil
+}
+
+func payload(c echo.Context) (any, error) {
+	b, err := body(c)
+	if err != nil {
+		return nil, err
+	}
+	return decodeJSON(b)
+}
+
+func (s *Server) v4(c echo.Context) error {
+	v, err := payload(c)
+	if err != nil {
+		return err
+	}
+	job, err := parseJob(v, 0)
+	if err != nil {
+		return err
+	}
+	jobs := []Job{job}
+	session, err := s.engine.start(c.Request().Context(), jobs)
+	if err != nil {
+		return err
+	}
+	defer session.close()
+	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, session.appendV4(nil, &jobs[0]))
+}
+
+func (s *Server) v5(c echo.Context) error {
+	begin := time.Now()
+	v, err := payload(c)
+	if err != nil {
+		return err
+	}
+	jobs, err := parseJobs(v, MaxJobs)
+	if err != nil {
+		return err
+	}
+	session, err := s.engine.start(c.Request().Context(), jobs)
+	if err != nil {
+		return err
+	}
+	defer session.close()
+	var debug *debugInfo
+	if c.Request().Header.Get("Debug") != "" {
+		debug = &debugInfo{begin: begin, session: session, jobs: jobs}
+	}
+	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, session.appendV5(make([]byte, 0, 64<<10), jobs, debug))
+}
+
+// v6 takes what version 5 takes and an object "options"; it may be gzipped and
+// hold more jobs. Where the client accepts application/x-ndjson, each stack is
+// a line of its own, sent as soon as it is done, and after the stacks of a job
+// comes a line with its modules.
+func (s *Server) v6(c echo.Context) error {
+	v, err := payload(c)
+	if err != nil {
+		return err
+	}
+	options, err := parseOptions(v)
+	if err != nil {
+		return err
+	}
+	jobs, err := parseJobs(v, maxJobsV6)
+	if err != nil {
+		return err
+	}
+	session, err := s.engine.start(c.Request().Context(), jobs)
+	if err != nil {
+		return err
+	}
+	defer session.close()
+	if strings.Contains(c.Request().Header.Get("Accept"), "application/x-ndjson") {
+		return session.stream(c, jobs, options)
+	}
+	b := []byte(`{"results":[`)
+	for i := range jobs {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"stacks":[`...)
+		for k, stack := range jobs[i].Stacks {
+			if k > 0 {
+				b = append(b, ',')
+			}
+			b = session.appendStack(b, &jobs[i], stack, options)
+		}
+		b = append(b, `],"modules":`...)
+		b = session.appendModules(b, &jobs[i])
+		b = append(b, '}')
+	}
+	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, append(b, "]}"...))
+}
+
+// parseOptions reads the object "options" of version 6.
+func parseOptions(payload any) (Options, error) {
+	var o Options
+	root, _ := payload.(map[string]any)
+	given, ok := root["options"]
+	if !ok {
+		return o, nil
+	}
+	m, ok := given.(map[string]any)
+	if !ok {
+		return o, fault.New(fault.Invalid, "options must be an object")
+	}
+	for name, v := range m {
+		on, ok := v.(bool)
+		if !ok || name != "adjust_return_addresses" {
+			return o, fault.New(fault.Invalid, "options: %q is not an option with a boolean value; there is adjust_return_addresses", name)
+		}
+		o.Adjust = on
+	}
+	return o, nil
+}
+
+// stream writes one JSON object a line.
+func (s *session) stream(c echo.Context, jobs []Job, o Options) error {
+	w := c.Response()
+	w.Header().Set(echo.HeaderContentType, "application/x-ndjson")
+	w.WriteHeader(http.StatusOK)
+	var b []byte
+	for i := range jobs {
+		for k, stack := range jobs[i].Stacks {
+			b = append(b, `{"job":`...)
+			b = appendInt(b, i)
+			b = append(b, `,"stack":`...)
+			b = appendInt(b, k)
+			b = append(b, `,"frames":`...)
+			b = s.appendStack(b, &jobs[i], stack, o)
+			b = append(b, "}\n"...)
+			if (k+1)%flushEvery == 0 {
+				if _, err := w.Write(b); err != nil {
+					return err
+				}
+				w.Flush()
+				b = b[:0]
+			}
+		}
+		b = append(b, `{"job":`...)
+		b = appendInt(b, i)
+		b = append(b, `,"modules":`...)
+		b = s.appendModules(b, &jobs[i])
+		b = append(b, "}\n"...)
+	}
+	_, err := w.Write(b)
+	return err
+}
+
+// appendModules writes, for each module of a job, whether it has symbols and
+// why not.
+func (s *session) appendModules(b []byte, j *Job) []byte {
+	type state struct {
+		File   string `json:"debug_file"`
+		ID     string `json:"debug_id"`
+		Found  *bool  `json:"found"`
+		Name   string `json:"name,omitempty"`
+		Reason string `json:"reason,omitempty"`
+	}
+	list := make([]state, len(j.Modules))
+	for i, m := range j.Modules {
+		list[i] = state{File: m.File, ID: m.ID, Found: s.state(m)}
+		if o := s.modules[m]; o != nil {
+			list[i].Name, list[i].Reason = o.name, o.reason
+		}
+	}
+	out, err := json.Marshal(list)
+	if err != nil { // no value here can fail
+		return append(b, "null"...)
+	}
+	return append(b, out...)
+}
