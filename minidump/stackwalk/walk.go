@@ -233,6 +233,12 @@ func (c code) Bytes(address uint64, n int) []byte { return c.dump.Bytes(address,
 // Executable implements unwind.Code.
 func (c code) Executable(address uint64) (executable, known bool) {
 	m, ok := c.mappings.At(address)
+	if !ok && c.dump.HasMappings() {
+		// The map is whole, so there is nothing there; but modules that the list
+		// knows better may lie in what a broken map leaves out.
+		_, ok = c.dump.ModuleAt(address)
+		return ok, true
+	}
 	return m.Executable, ok
 }
 
