@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,11 +9,14 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/urfave/cli/v2"
 
 	"mayday/app/fault"
+	"mayday/storage/catalog"
+	"mayday/storage/search/load"
 )
 
 func cmdImport() *cli.Command {
@@ -37,21 +41,21 @@ func importProcessed(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	load := func(r io.Reader) (*importReport, error) { return importHere(c, r) }
+	from := func(r io.Reader) (*load.Report, error) { return importHere(c, r) }
 	if server, running := dialControl(l.DataDir); running {
-		load = func(r io.Reader) (*importReport, error) {
+		from = func(r io.Reader) (*load.Report, error) {
 			var out strings.Builder
 			query := url.Values{"index_only": {strconv.FormatBool(c.Bool("index-only"))}}
 			if err := server.post(c.Context, "POST", "/import-processed?"+query.Encode(), r, &out); err != nil {
 				return nil, err
 			}
-			report := new(importReport)
+			report := new(load.Report)
 			return report, fault.As(fault.Internal, json.Unmarshal([]byte(out.String()), report), "the server's report")
 		}
 	}
 	refused := 0
 	for _, name := range c.Args().Slice() {
-		report, err := importFile(c, name, load)
+		report, err := importFile(c, name, from)
 		if err != nil {
 			return fault.Wrap(err, "%s", name)
 		}
@@ -67,20 +71,20 @@ func importProcessed(c *cli.Context) error {
 	return nil
 }
 
-func importFile(c *cli.Context, name string, load func(io.Reader) (*importReport, error)) (*importReport, error) {
+func importFile(c *cli.Context, name string, from func(io.Reader) (*load.Report, error)) (*load.Report, error) {
 	if name == "-" {
-		return load(c.App.Reader)
+		return from(c.App.Reader)
 	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, fault.As(fault.NotFound, err, "open")
 	}
 	defer f.Close() // read only: nothing to lose
-	return load(f)
+	return from(f)
 }
 
 // importHere imports in this process, which owns the index meanwhile.
-func importHere(c *cli.Context, r io.Reader) (*importReport, error) {
+func importHere(c *cli.Context, r io.Reader) (*load.Report, error) {
 	d, err := commandDeps(c)
 	if err != nil {
 		return nil, err
@@ -90,7 +94,7 @@ func importHere(c *cli.Context, r io.Reader) (*importReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.run(c.Context, r)
+	return m.Run(c.Context, r)
 }
 
 // controlImport serves import-processed to commands on the control socket.
@@ -100,10 +104,41 @@ func controlImport(e *echo.Echo, d *deps) {
 		if err != nil {
 			return err
 		}
-		report, err := m.run(c.Request().Context(), c.Request().Body)
+		report, err := m.Run(c.Request().Context(), c.Request().Body)
 		if err != nil {
 			return err
 		}
 		return c.JSON(200, report)
 	})
+}
+
+// importer opens what an import writes to.
+func (d *deps) importer(ctx context.Context, indexOnly bool) (*load.Importer, error) {
+	engine, err := d.Engine()
+	if err != nil {
+		return nil, err
+	}
+	fields, err := d.Fields()
+	if err != nil || indexOnly {
+		return &load.Importer{Engine: engine, Fields: fields}, err
+	}
+	db, err := d.Catalog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	crashes, err := d.Crashes(ctx)
+	seen := func(ctx context.Context, batch []load.Crash) error {
+		var list []catalog.FirstSeen
+		for _, one := range batch {
+			if s := one.Processed.Text("signature"); s != "" {
+				first := catalog.FirstSeen{Signature: s, Date: time.UnixMicro(one.Doc.Date)}
+				if b := one.Processed["build"]; b != nil {
+					first.Build = fmt.Sprint(b)
+				}
+				list = append(list, first)
+			}
+		}
+		return fault.Wrap(db.RecordSeen(ctx, list), "first appearances")
+	}
+	return &load.Importer{Crashes: crashes, Engine: engine, Fields: fields, Seen: seen}, err
 }

@@ -1,6 +1,8 @@
 package column
 
 import (
+	"mayday/storage/search/column/query"
+	"mayday/storage/search/column/segment"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -34,7 +36,7 @@ func (s *Store) edit() *edit {
 }
 
 // addSegment builds, writes and opens a segment.
-func (e *edit) addSegment(week string, src source) error {
+func (e *edit) addSegment(week string, src segment.Source) error {
 	l, err := e.s.writeSegment(week, src)
 	if err == nil {
 		e.adopt(l)
@@ -44,12 +46,12 @@ func (e *edit) addSegment(week string, src source) error {
 
 // writeSegment builds, writes and opens a segment that no manifest names yet;
 // it needs no lock. When it fails nothing of it stays.
-func (s *Store) writeSegment(week string, src source) (_ *live, err error) {
-	data, crc, err := buildSegment(src, s.fields)
+func (s *Store) writeSegment(week string, src segment.Source) (_ *live, err error) {
+	data, crc, err := segment.BuildSegment(src, s.fields)
 	if err != nil {
 		return nil, err
 	}
-	item := manifestItem{Week: week, Name: strconv.FormatUint(s.nextID.Add(1), 36), Rows: src.rows(), Bytes: len(data), Footer: crc}
+	item := manifestItem{Week: week, Name: strconv.FormatUint(s.nextID.Add(1), 36), Rows: src.Rows(), Bytes: len(data), Footer: crc}
 	defer func() {
 		if err != nil {
 			s.removeFiles(&live{item: item})
@@ -67,8 +69,8 @@ func (s *Store) writeSegment(week string, src source) (_ *live, err error) {
 
 // discard gives up a written segment.
 func (s *Store) discard(l *live) {
-	l.acquire()
-	l.drop()
+	l.Acquire()
+	l.Drop()
 	s.removeFiles(l)
 }
 
@@ -84,7 +86,7 @@ func (e *edit) adopt(l *live) {
 // remove takes segments out; it reports false when one is not there any more.
 func (e *edit) remove(list []*live) bool {
 	for _, old := range list {
-		i := slices.IndexFunc(e.segs, func(l *live) bool { return l.segment == old.segment })
+		i := slices.IndexFunc(e.segs, func(l *live) bool { return l.Segment == old.Segment })
 		if i < 0 {
 			return false
 		}
@@ -114,14 +116,14 @@ func (e *edit) kill(id [16]byte) (found bool) {
 		if e.added[l] {
 			continue
 		}
-		row := l.findRow(id)
-		if row < 0 || l.dead != nil && l.dead.has(row) {
+		row := l.FindRow(id)
+		if row < 0 || l.Dead != nil && l.Dead.Has(row) {
 			continue
 		}
 		if !e.dirty[l] {
 			l = e.fork(i)
 		}
-		l.dead.set(row)
+		l.Dead.Set(row)
 		found, e.changed = true, true
 	}
 	return found
@@ -130,8 +132,8 @@ func (e *edit) kill(id [16]byte) (found bool) {
 // fork gives the i-th segment delete bits of its own.
 func (e *edit) fork(i int) *live {
 	old := e.segs[i]
-	l := &live{segment: old.segment, item: old.item, dead: newBitmap(old.item.Rows)}
-	copy(l.dead, old.dead)
+	l := &live{Part: query.Part{Segment: old.Segment, Dead: segment.NewBitmap(old.item.Rows)}, item: old.item}
+	copy(l.Dead, old.Dead)
 	e.segs[i] = l
 	e.dirty[l] = true
 	return l
@@ -149,11 +151,11 @@ func (e *edit) commit() error {
 			stale = append(stale, s.path(l.item, deadSuffix(l.item.Gen)))
 		}
 		l.item.Gen = s.manifest.Number + 1 // never used before, even by a commit that failed half-way
-		l.item.Dead = l.dead.count()
+		l.item.Dead = l.Dead.Count()
 		l.item.Purge = l.item.Purge || e.purge
 		path := s.path(l.item, deadSuffix(l.item.Gen))
 		e.files = append(e.files, path)
-		if err := s.opts.disk.write(path, encodeDead(l.dead, l.item.Rows)); err != nil {
+		if err := s.opts.disk.write(path, encodeDead(l.Dead, l.item.Rows)); err != nil {
 			return fault.Wrap(err, "write deletes of segment %s", l.item.Name)
 		}
 		e.touchDir(l.item.Week)
@@ -181,8 +183,8 @@ func (e *edit) commit() error {
 		if committed {
 			e.done = true // CURRENT may name it: its files must stay
 			for l := range e.added {
-				l.acquire()
-				l.drop()
+				l.Acquire()
+				l.Drop()
 			}
 		}
 		return fault.Wrap(err, "write manifest %d", m.Number)
@@ -191,13 +193,13 @@ func (e *edit) commit() error {
 	s.manifest = m
 	snap := &snapshot{segs: e.segs, broken: slices.Clone(m.Broken), stale: s.snap.stale}
 	for _, l := range e.removed {
-		l.gone = append(l.gone, func() { s.removeFiles(l) })
+		l.Gone = append(l.Gone, func() { s.removeFiles(l) })
 	}
 	s.publish(snap)
 	for l := range e.added {
 		if !slices.Contains(e.segs, l) { // every row of it is dead already
-			l.acquire()
-			l.drop()
+			l.Acquire()
+			l.Drop()
 		}
 	}
 	for _, path := range stale {
@@ -226,8 +228,8 @@ func (e *edit) undo() {
 		return
 	}
 	for l := range e.added {
-		l.acquire()
-		l.drop()
+		l.Acquire()
+		l.Drop()
 	}
 	for _, path := range e.files {
 		e.s.opts.disk.remove(path)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"mayday/storage/search/column/segment"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -34,7 +35,7 @@ type manifestItem struct {
 	Gen    uint64 `json:"gen,omitempty"`   // of the delete file; 0: no row is deleted
 	Dead   int    `json:"dead,omitempty"`  // deleted rows
 	Purge  bool   `json:"purge,omitempty"` // deleted values must leave the disk soon
-	Text   bool   `json:"text,omitempty"`  // has a word index
+	Text   bool   `json:"text,omitempty"`  // Has a word index
 }
 
 const (
@@ -55,7 +56,7 @@ func writeManifest(d *disk, dir string, m *manifest) (committed bool, err error)
 	if err != nil {
 		return false, fault.As(fault.Internal, err, "manifest")
 	}
-	body = fmt.Appendf(body, "\n%08x\n", crc32.Checksum(body, castagnoli))
+	body = fmt.Appendf(body, "\n%08x\n", crc32.Checksum(body, segment.Castagnoli))
 	name := manifestName(m.Number)
 	if err := d.write(filepath.Join(dir, name), body); err != nil {
 		return false, err
@@ -105,7 +106,7 @@ func readManifest(dir string) (*manifest, error) {
 func parseManifest(body []byte) (*manifest, error) {
 	line, sum, ok := bytes.Cut(body, []byte("\n"))
 	want, err := strconv.ParseUint(strings.TrimSpace(string(sum)), 16, 32)
-	if !ok || err != nil || uint32(want) != crc32.Checksum(line, castagnoli) {
+	if !ok || err != nil || uint32(want) != crc32.Checksum(line, segment.Castagnoli) {
 		return nil, fault.New(fault.Malformed, "the checksum is wrong")
 	}
 	m := new(manifest)
@@ -116,7 +117,7 @@ func parseManifest(body []byte) (*manifest, error) {
 		return nil, fault.New(fault.Unsupported, "format %d, this program writes %d", m.Format, formatNumber)
 	}
 	for _, s := range m.Segments {
-		if s.Name == "" || strings.ContainsAny(s.Name, `/\.`) || strings.Contains(s.Week, "..") || s.Rows < 1 || s.Rows > maxRows {
+		if s.Name == "" || strings.ContainsAny(s.Name, `/\.`) || strings.Contains(s.Week, "..") || s.Rows < 1 || s.Rows > segment.MaxRows {
 			return nil, fault.New(fault.Malformed, "segment %.40q of week %.20q with %d rows", s.Name, s.Week, s.Rows)
 		}
 	}
@@ -127,19 +128,19 @@ func parseManifest(body []byte) (*manifest, error) {
 // CRC-32C of all before.
 const deadMagic = "MDAYDEL1"
 
-func encodeDead(dead bitmap, rows int) []byte {
+func encodeDead(dead segment.Bitmap, rows int) []byte {
 	out := binary.LittleEndian.AppendUint64([]byte(deadMagic), uint64(rows))
-	out = append(out, raw([]uint64(dead))...)
-	return binary.LittleEndian.AppendUint32(out, crc32.Checksum(out, castagnoli))
+	out = append(out, segment.Raw([]uint64(dead))...)
+	return binary.LittleEndian.AppendUint32(out, crc32.Checksum(out, segment.Castagnoli))
 }
 
-func decodeDead(data []byte, rows int) (bitmap, error) {
+func decodeDead(data []byte, rows int) (segment.Bitmap, error) {
 	size := 16 + (rows+63)/64*8
 	if len(data) != size+4 || string(data[:8]) != deadMagic || binary.LittleEndian.Uint64(data[8:]) != uint64(rows) ||
-		binary.LittleEndian.Uint32(data[size:]) != crc32.Checksum(data[:size], castagnoli) {
+		binary.LittleEndian.Uint32(data[size:]) != crc32.Checksum(data[:size], segment.Castagnoli) {
 		return nil, fault.New(fault.Malformed, "delete file of %d bytes for %d rows is broken", len(data), rows)
 	}
-	dead := newBitmap(rows)
+	dead := segment.NewBitmap(rows)
 	for i := range dead {
 		dead[i] = binary.LittleEndian.Uint64(data[16+i*8:])
 	}

@@ -13,6 +13,8 @@ import (
 
 	"mayday/app/fault"
 	"mayday/storage/search"
+	"mayday/storage/search/column/query"
+	"mayday/storage/search/column/segment"
 	"mayday/storage/search/plan"
 )
 
@@ -82,7 +84,7 @@ func (s *Store) Merge(ctx context.Context) (bool, error) {
 	err := s.rewrite(ctx, list)
 	if fault.Of(err) == fault.Malformed { // one of them cannot be read
 		for _, l := range list {
-			s.suspect(l.segment, err)
+			s.suspect(l.Segment, err)
 		}
 	}
 	return true, fault.Wrap(err, "merge %d segments of week %s", len(list), list[0].item.Week)
@@ -158,7 +160,7 @@ func (s *Store) rewrite(ctx context.Context, list []*live) (err error) {
 	defer recoverFault(&err)()
 	src := newRowSource(s, list)
 	var fresh *live
-	if src.rows() > 0 {
+	if src.Rows() > 0 {
 		if fresh, err = s.writeSegment(list[0].item.Week, src); err != nil {
 			return err
 		}
@@ -190,20 +192,20 @@ func (s *Store) rewrite(ctx context.Context, list []*live) (err error) {
 
 // carryDeletes marks the rows of fresh that were deleted in old since.
 func (s *Store) carryDeletes(e *edit, old, fresh *live) {
-	i := slices.IndexFunc(e.segs, func(l *live) bool { return l.segment == old.segment })
-	if i < 0 || e.segs[i].dead == nil {
+	i := slices.IndexFunc(e.segs, func(l *live) bool { return l.Segment == old.Segment })
+	if i < 0 || e.segs[i].Dead == nil {
 		return
 	}
-	e.segs[i].dead.each(func(row int) {
-		if old.dead != nil && old.dead.has(row) {
+	e.segs[i].Dead.Each(func(row int) {
+		if old.Dead != nil && old.Dead.Has(row) {
 			return
 		}
-		if at := fresh.findRow(old.rowID(row)); at >= 0 {
-			if fresh.dead == nil {
-				fresh.dead = newBitmap(fresh.item.Rows)
+		if at := fresh.FindRow(old.RowID(row)); at >= 0 {
+			if fresh.Dead == nil {
+				fresh.Dead = segment.NewBitmap(fresh.item.Rows)
 				e.dirty[fresh] = true
 			}
-			fresh.dead.set(at)
+			fresh.Dead.Set(at)
 			fresh.item.Purge = fresh.item.Purge || e.segs[i].item.Purge
 		}
 	})
@@ -224,9 +226,9 @@ type rowRef struct {
 func newRowSource(s *Store, list []*live) *rowSource {
 	r := &rowSource{segs: list, field: slices.IndexFunc(s.fields, func(f plan.Field) bool { return f.Name == plan.DateField })}
 	for i, l := range list {
-		for row := range l.footer.Rows {
-			if l.dead == nil || !l.dead.has(row) {
-				r.refs = append(r.refs, rowRef{uint32(i), uint32(row), l.dates.int(row)})
+		for row := range l.Footer.Rows {
+			if l.Dead == nil || !l.Dead.Has(row) {
+				r.refs = append(r.refs, rowRef{uint32(i), uint32(row), l.Dates.Int(row)})
 			}
 		}
 	}
@@ -234,21 +236,21 @@ func newRowSource(s *Store, list []*live) *rowSource {
 	return r
 }
 
-func (r *rowSource) rows() int           { return len(r.refs) }
-func (r *rowSource) date(row int) int64  { return r.refs[row].date }
-func (r *rowSource) id(row int) [16]byte { return r.segs[r.refs[row].seg].rowID(int(r.refs[row].row)) }
+func (r *rowSource) Rows() int           { return len(r.refs) }
+func (r *rowSource) Date(row int) int64  { return r.refs[row].date }
+func (r *rowSource) ID(row int) [16]byte { return r.segs[r.refs[row].seg].RowID(int(r.refs[row].row)) }
 
-func (r *rowSource) value(row, field int) any {
+func (r *rowSource) Value(row, field int) any {
 	ref := r.refs[row]
 	s := r.segs[ref.seg]
 	if field == r.field { // canonical dates need no text
-		if s.texts == nil || s.texts.ord(int(ref.row)) == 0 {
+		if s.Texts == nil || s.Texts.Ord(int(ref.row)) == 0 {
 			return nil
 		}
-		return s.dateText(int(ref.row))
+		return s.DateText(int(ref.row))
 	}
-	if c := s.cols[field]; c != nil {
-		return c.at(int(ref.row), true)
+	if c := s.Cols[field]; c != nil {
+		return c.At(int(ref.row), true)
 	}
 	return nil
 }
@@ -261,7 +263,7 @@ func (s *Store) checkSuspects() {
 	s.faults.mu.Unlock()
 	for seg := range list {
 		s.verify(seg)
-		seg.faulty.Store(false)
+		seg.Faulty.Store(false)
 	}
 }
 
@@ -273,17 +275,17 @@ func (s *Store) scrub(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		s.verify(l.segment)
+		s.verify(l.Segment)
 	}
 }
 
 // verify sets a segment aside whose checksums are wrong.
-func (s *Store) verify(seg *segment) {
+func (s *Store) verify(seg *segment.Segment) {
 	err := readable(seg)
 	if err == nil {
 		return
 	}
-	s.opts.Log.Error("search segment is broken and set aside; reindex its week", zap.String("week", seg.week), zap.String("segment", seg.name), zap.Error(err))
+	s.opts.Log.Error("search segment is broken and set aside; reindex its week", zap.String("week", seg.Week), zap.String("segment", seg.Name), zap.Error(err))
 	s.write.Lock()
 	defer s.write.Unlock()
 	if s.unlock == nil {
@@ -292,7 +294,7 @@ func (s *Store) verify(seg *segment) {
 	e := s.edit()
 	defer e.undo()
 	for i, l := range e.segs {
-		if l.segment == seg {
+		if l.Segment == seg {
 			item := l.item
 			e.removeSegment(i)
 			if !slices.Contains(e.broken, item.Week) {
@@ -337,7 +339,7 @@ func (s *Store) Rebuild(ctx context.Context, week string, each func(yield func(s
 	var batch []search.Doc
 	flush := func() error {
 		if list := s.byWeek(batch)[week]; len(list) > 0 {
-			l, err := s.writeSegment(week, docSource(list))
+			l, err := s.writeSegment(week, segment.DocSource(list))
 			if err != nil {
 				return err
 			}
@@ -387,35 +389,35 @@ func (s *Store) Rebuild(ctx context.Context, week string, each func(yield func(s
 // whatever week, and those that were deleted since the rebuild began.
 func (s *Store) yieldTo(e *edit, fresh *live, began *snapshot) {
 	kill := func(row int) {
-		if fresh.dead == nil {
-			fresh.dead = newBitmap(fresh.item.Rows)
+		if fresh.Dead == nil {
+			fresh.Dead = segment.NewBitmap(fresh.item.Rows)
 		}
-		fresh.dead.set(row)
+		fresh.Dead.Set(row)
 		e.dirty[fresh] = true
 	}
-	before := make(map[*segment]*live, len(began.segs))
+	before := make(map[*segment.Segment]*live, len(began.segs))
 	for _, l := range began.segs {
-		before[l.segment] = l
+		before[l.Segment] = l
 	}
 	s.mu.Lock()
 	now := s.snap.segs
 	s.mu.Unlock()
 	for row := range fresh.item.Rows {
-		id := fresh.rowID(row)
+		id := fresh.RowID(row)
 		for _, l := range now {
-			old := before[l.segment]
+			old := before[l.Segment]
 			at := -1
-			if old == nil || l.dead != nil {
-				at = l.findRow(id)
+			if old == nil || l.Dead != nil {
+				at = l.FindRow(id)
 			}
 			if at < 0 {
 				continue
 			}
-			alive := l.dead == nil || !l.dead.has(at)
+			alive := l.Dead == nil || !l.Dead.Has(at)
 			switch {
 			case old == nil && alive: // newer
 				kill(row)
-			case old != nil && !alive && (old.dead == nil || !old.dead.has(at)): // deleted since
+			case old != nil && !alive && (old.Dead == nil || !old.Dead.Has(at)): // deleted since
 				kill(row)
 			}
 		}
@@ -424,9 +426,9 @@ func (s *Store) yieldTo(e *edit, fresh *live, began *snapshot) {
 
 // readable verifies checksums; a file cut short under its mapping is an error
 // too.
-func readable(seg *segment) (err error) {
+func readable(seg *segment.Segment) (err error) {
 	defer recoverFault(&err)()
-	return seg.checkSums()
+	return seg.CheckSums()
 }
 
 // Weeks lists the weeks that have segments, oldest first, with their live rows.
@@ -444,7 +446,7 @@ var errFault = fault.New(fault.Malformed, "a page of the file cannot be read")
 
 // recoverFault turns a page fault into an error: defer recoverFault(&err)().
 func recoverFault(err *error) func() {
-	restore := panicOnFault()
+	restore := query.PanicOnFault()
 	return func() {
 		restore()
 		if r := recover(); r != nil {

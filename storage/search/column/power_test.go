@@ -96,6 +96,7 @@ func (c *cutter) lose(t *testing.T, loss int) {
 func cutStore(t *testing.T, dir string, c *cutter) *Store {
 	t.Helper()
 	o := Options{Dir: dir, Fields: testFields(t), Now: func() time.Time { return testNow }}
+	o.disk.noSync = true
 	if c != nil {
 		o.disk.hook = c.hook
 	}
@@ -106,8 +107,8 @@ func cutStore(t *testing.T, dir string, c *cutter) *Store {
 	return s
 }
 
-// state writes down all documents.
-func state(t *testing.T, s *Store) string {
+// contents writes down all documents.
+func contents(t *testing.T, s *Store) string {
 	t.Helper()
 	res := ask(t, s, "_sort=uuid&_columns=uuid&_columns=version&_columns=date&_facets=version")
 	if len(res.Errors) > 0 {
@@ -188,12 +189,12 @@ func TestPowerCuts(t *testing.T) {
 			dir := prepare(t)
 			count := newCutter(0, false)
 			s := cutStore(t, dir, count)
-			before := state(t, s)
+			before := contents(t, s)
 			opening := count.n
 			if err := w.do(s); err != nil {
 				t.Fatal(err)
 			}
-			after := state(t, s)
+			after := contents(t, s)
 			operations := count.n
 			s.Close()
 			if operations-opening < 3 {
@@ -221,7 +222,7 @@ func cutOnce(t *testing.T, dir string, at, loss int, before, after string, do fu
 	}
 	s = cutStore(t, dir, nil)
 	defer s.Close()
-	switch got := state(t, s); {
+	switch got := contents(t, s); {
 	case err == nil && got != after:
 		t.Errorf("cut at %d (loss %d): done, but reopened as\n%swant\n%s", at, loss, got, after)
 	case got != before && got != after:
@@ -235,7 +236,7 @@ func failOnce(t *testing.T, dir string, at int, before, after string, do func(*S
 	t.Helper()
 	s := cutStore(t, dir, newCutter(at, true))
 	if err := do(s); err != nil {
-		if got := state(t, s); got != before {
+		if got := contents(t, s); got != before {
 			t.Errorf("operation %d failed: %v, and queries see\n%swant\n%s", at, err, got, before)
 		}
 		if err := do(s); err != nil {
@@ -243,7 +244,7 @@ func failOnce(t *testing.T, dir string, at int, before, after string, do func(*S
 		}
 	}
 	for _, when := range []string{"before", "after"} {
-		if got := state(t, s); got != after {
+		if got := contents(t, s); got != after {
 			t.Errorf("operation %d failed once; %s reopening\n%swant\n%s", at, when, got, after)
 		}
 		s.Close()

@@ -14,13 +14,13 @@
 // files; the manifest is written and CURRENT renamed to it; only then does a
 // query see the batch and Index return. Nothing on disk is ever changed in
 // place, so there is no torn write to repair: what no manifest names is swept
-// at Open. Small segments are merged in the background.
+// At Open. Small segments are merged in the background.
 //
 // Read path: a query pins one snapshot, prunes by week and date, turns string
 // tests into tests on ordinals, and counts ordinals. Strings in the mapped
 // files are copied before the snapshot is released. A page fault (a file cut
 // short under the program) is recovered, the segment checked and quarantined,
-// and the answer names the week as missing.
+// And the answer names the week as missing.
 //
 // The bucket of processed crashes is the truth; a lost week is rebuilt from it
 // by the caller. One process owns an index.
@@ -42,6 +42,8 @@ import (
 
 	"mayday/app/fault"
 	"mayday/storage/search"
+	"mayday/storage/search/column/query"
+	"mayday/storage/search/column/segment"
 	"mayday/storage/search/plan"
 )
 
@@ -62,13 +64,12 @@ type Options struct {
 
 // Store is an open index.
 type Store struct {
-	opts    Options
-	fields  []plan.Field
-	secret  []byte
-	unlock  func()
-	slots   chan struct{}
-	globals globalsCache
-	faults  faults
+	opts     Options
+	fields   []plan.Field
+	unlock   func()
+	slots    chan struct{}
+	faults   faults
+	searcher *query.Searcher
 
 	nextID   atomic.Uint64
 	write    sync.Mutex // one writer at a time
@@ -90,9 +91,8 @@ type snapshot struct {
 
 // live is a segment with its deleted rows in one snapshot.
 type live struct {
-	*segment
+	query.Part
 	item manifestItem
-	dead bitmap // nil: none
 }
 
 // Open takes the lock, maps the segments of the current manifest and sweeps
@@ -100,7 +100,7 @@ type live struct {
 // names their weeks.
 func Open(opts Options) (_ *Store, err error) {
 	defer fault.In(&err, "open search index %s", opts.Dir)
-	if !littleEndian {
+	if !segment.LittleEndian {
 		return nil, fault.New(fault.Unsupported, "this machine is big-endian")
 	}
 	opts = withDefaults(opts)
@@ -111,9 +111,10 @@ func Open(opts Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{opts: opts, fields: opts.Fields.All(), unlock: unlock, slots: make(chan struct{}, opts.Running), wake: make(chan struct{}, 1), secret: opts.Secret}
-	if len(s.secret) == 0 {
-		s.secret = randomSecret()
+	s := &Store{opts: opts, fields: opts.Fields.All(), unlock: unlock, slots: make(chan struct{}, opts.Running), wake: make(chan struct{}, 1)}
+	s.searcher = &query.Searcher{Table: opts.Fields, Bytes: opts.QueryBytes, Buckets: opts.Buckets, Secret: opts.Secret}
+	if len(opts.Secret) == 0 {
+		s.searcher.Secret = query.RandomSecret()
 	}
 	m, err := readManifest(opts.Dir)
 	if err != nil && fault.Of(err) == fault.Unsupported {
@@ -187,7 +188,7 @@ func (s *Store) quarantine(item manifestItem) {
 	}
 	dir := filepath.Join(s.opts.Dir, "quarantine")
 	if os.MkdirAll(dir, 0o700) == nil {
-		_ = os.Rename(s.path(item, ".seg"), filepath.Join(dir, item.Name+".seg")) // gone already is as good
+		_ = os.Rename(s.path(item, ".seg"), filepath.Join(dir, item.Name+".seg")) // Gone already is as good
 	}
 }
 
@@ -203,22 +204,22 @@ func (s *Store) openLive(item manifestItem) (*live, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	seg, stale, err := openSegment(data, s.fields)
-	if err == nil && (seg.crc != item.Footer || seg.footer.Rows != item.Rows) {
-		err = fault.New(fault.Malformed, "footer %08x of %d rows, the manifest says %08x of %d", seg.crc, seg.footer.Rows, item.Footer, item.Rows)
+	seg, stale, err := segment.OpenSegment(data, s.fields)
+	if err == nil && (seg.Crc != item.Footer || seg.Footer.Rows != item.Rows) {
+		err = fault.New(fault.Malformed, "footer %08x of %d rows, the manifest says %08x of %d", seg.Crc, seg.Footer.Rows, item.Footer, item.Rows)
 	}
-	l := &live{segment: seg, item: item}
+	l := &live{Part: query.Part{Segment: seg}, item: item}
 	if err == nil && item.Gen > 0 {
 		var file []byte
 		if file, err = os.ReadFile(s.path(item, deadSuffix(item.Gen))); err == nil {
-			l.dead, err = decodeDead(file, item.Rows)
+			l.Dead, err = decodeDead(file, item.Rows)
 		}
 	}
 	if err != nil {
 		release()
 		return nil, nil, err
 	}
-	seg.name, seg.week, seg.release = item.Name, item.Week, release
+	seg.Name, seg.Week, seg.Release = item.Name, item.Week, release
 	return l, stale, nil
 }
 
@@ -226,13 +227,17 @@ func (s *Store) openLive(item manifestItem) (*live, []string, error) {
 func (s *Store) publish(snap *snapshot) {
 	snap.refs.Store(1)
 	for _, l := range snap.segs {
-		l.acquire()
+		l.Acquire()
 	}
 	s.mu.Lock()
 	old := s.snap
 	s.snap = snap
 	s.mu.Unlock()
-	s.globals.forget(snap)
+	alive := make(map[*segment.Segment]bool, len(snap.segs))
+	for _, l := range snap.segs {
+		alive[l.Segment] = true
+	}
+	s.searcher.Globals.Forget(alive)
 	if old != nil {
 		old.release()
 	}
@@ -251,7 +256,7 @@ func (n *snapshot) release() {
 		return
 	}
 	for _, l := range n.segs {
-		l.drop()
+		l.Drop()
 	}
 }
 
@@ -262,7 +267,7 @@ func (s *Store) Close() error {
 	if s.unlock == nil {
 		return nil
 	}
-	s.globals.forget(&snapshot{})
+	s.searcher.Globals.Forget(nil)
 	s.mu.Lock()
 	old := s.snap
 	s.snap = &snapshot{}
@@ -301,7 +306,7 @@ func (s *Store) Index(ctx context.Context, docs []search.Doc) (err error) {
 				return err
 			}
 			n := min(len(list), segmentRows)
-			if err := e.addSegment(week, docSource(list[:n])); err != nil {
+			if err := e.addSegment(week, segment.DocSource(list[:n])); err != nil {
 				return err
 			}
 			list = list[n:]

@@ -210,16 +210,16 @@ func TestLimits(t *testing.T) {
 	if err := s.Index(context.Background(), docs); err != nil {
 		t.Fatal(err)
 	}
-	s.opts.Buckets = 10
+	s.searcher.Buckets = 10
 	if _, err := try(s, "_facets=uuid"); !fault.Is(err, fault.Invalid) {
 		t.Errorf("too many buckets: %v", err)
 	}
-	s.opts.Buckets = 1000
-	s.opts.QueryBytes = 100
+	s.searcher.Buckets = 1000
+	s.searcher.Bytes = 100
 	if _, err := try(s, "_facets=uuid"); !fault.Is(err, fault.TooLarge) {
 		t.Errorf("too much memory: %v", err)
 	}
-	s.opts.QueryBytes = 1 << 20
+	s.searcher.Bytes = 1 << 20
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	p, err := plan.Parse(url.Values{}, s.opts.Fields, plan.Viewer{}, plan.Options{Now: testNow})

@@ -1,52 +1,45 @@
-package column
+package query
 
 import (
 	"bytes"
+	"mayday/storage/search/column/segment"
 	"sync"
 	"sync/atomic"
 )
 
-// globals numbers the distinct values of one string field across segments, so
+// Globals numbers the distinct values of one string field across segments, so
 // that counts of different segments can be added. It grows with each new
-// segment it is asked for and holds a reference to every segment it has seen,
+// Segment it is asked for and holds a reference to every segment it has seen,
 // as its entries point into their dictionaries.
 type globals struct {
 	refs    atomic.Int32
 	mu      sync.Mutex
 	table   []uint32 // open addressing: entry + 1
 	entries []globalEntry
-	locals  map[*segment][]uint32 // segment's ordinal → entry
+	locals  map[*segment.Segment][]uint32 // segment's ordinal → entry
 	bytes   int64
 	used    int64 // for eviction, under globalsCache.mu
 }
 
 type globalEntry struct {
 	hash uint64
-	dict *dict
+	dict *segment.Dict
 	ord  uint32
 }
 
-// facetDict is the dictionary that queries and facets see.
-func (c *columnData) facetDict() *dict {
-	if c.meta.Kind == kindToken {
-		return &c.folded
-	}
-	return &c.dict
-}
-
-// segment gives the table from a segment's ordinals to entries.
-func (g *globals) segment(s *segment, c *columnData) []uint32 {
+// Segment gives the table from a segment's ordinals to entries.
+func (g *globals) segment(s *segment.Segment, c *segment.Column) []uint32 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if l, ok := g.locals[s]; ok {
 		return l
 	}
-	d := c.facetDict()
-	local := make([]uint32, d.n)
+	d := c.FacetDict()
+	local := make([]uint32, d.N)
 	for v := range local {
 		local[v] = g.intern(d, uint32(v))
 	}
-	s.acquire()
+	s.Acquire()
 	g.locals[s] = local
 	g.bytes = int64(len(g.table))*4 + int64(cap(g.entries))*24
 	for _, l := range g.locals {
@@ -55,11 +48,11 @@ func (g *globals) segment(s *segment, c *columnData) []uint32 {
 	return local
 }
 
-func (g *globals) intern(d *dict, v uint32) uint32 {
+func (g *globals) intern(d *segment.Dict, v uint32) uint32 {
 	if len(g.entries)*2 >= len(g.table) {
 		g.grow()
 	}
-	h := d.hashes[v]
+	h := d.Hashes[v]
 	mask := uint64(len(g.table) - 1)
 	for i := h & mask; ; i = (i + 1) & mask {
 		e := g.table[i]
@@ -87,19 +80,19 @@ func (g *globals) grow() {
 	}
 }
 
-func sameValue(a *dict, i uint32, b *dict, j uint32) bool {
-	if a.sep == "" && b.sep == "" {
-		return bytes.Equal(a.entry(i), b.entry(j))
+func sameValue(a *segment.Dict, i uint32, b *segment.Dict, j uint32) bool {
+	if a.Sep == "" && b.Sep == "" {
+		return bytes.Equal(a.Entry(i), b.Entry(j))
 	}
-	if a.sep != b.sep {
-		return a.compare(i, b.text(j)) == 0
+	if a.Sep != b.Sep {
+		return a.Compare(i, b.Text(j)) == 0
 	}
-	p, q := a.parts[a.partAt[i]:a.partAt[i+1]], b.parts[b.partAt[j]:b.partAt[j+1]]
+	p, q := a.Parts[a.PartAt[i]:a.PartAt[i+1]], b.Parts[b.PartAt[j]:b.PartAt[j+1]]
 	if len(p) != len(q) {
 		return false
 	}
 	for n := range p {
-		if !bytes.Equal(a.entry(p[n]), b.entry(q[n])) {
+		if !bytes.Equal(a.Entry(p[n]), b.Entry(q[n])) {
 			return false
 		}
 	}
@@ -118,7 +111,7 @@ func (g *globals) drop() {
 		return
 	}
 	for s := range g.locals {
-		s.drop()
+		s.Drop()
 	}
 }
 
@@ -130,7 +123,7 @@ type globalsCache struct {
 }
 
 // maxGlobals bounds all tables together; a field past it is numbered anew by
-// each query.
+// Each query.
 const maxGlobals = 128 << 20
 
 // get gives the table of a field, with a reference for the caller.
@@ -142,7 +135,7 @@ func (c *globalsCache) get(field int) *globals {
 	}
 	g := c.byField[field]
 	if g == nil {
-		g = &globals{locals: map[*segment][]uint32{}}
+		g = &globals{locals: map[*segment.Segment][]uint32{}}
 		g.refs.Store(1)
 		c.byField[field] = g
 	}
@@ -174,12 +167,8 @@ func (c *globalsCache) trim() {
 	}
 }
 
-// forget drops the tables that hold more dead segments than living ones.
-func (c *globalsCache) forget(snap *snapshot) {
-	alive := make(map[*segment]bool, len(snap.segs))
-	for _, l := range snap.segs {
-		alive[l.segment] = true
-	}
+// Forget drops the tables that hold more dead segments than living ones.
+func (c *globalsCache) Forget(alive map[*segment.Segment]bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for field, g := range c.byField {

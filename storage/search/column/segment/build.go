@@ -1,4 +1,4 @@
-package column
+package segment
 
 import (
 	"encoding/binary"
@@ -14,44 +14,55 @@ import (
 	"mayday/storage/search/text"
 )
 
-// source is what a segment is built from: documents, or rows of other
+// Source is what a segment is built from: documents, or rows of other
 // segments. Rows come in the order of their dates.
-type source interface {
-	rows() int
-	id(row int) [16]byte
-	date(row int) int64
-	value(row, field int) any // as in search.Doc; field is the date: its text
+type Source interface {
+	// Rows is their number.
+	Rows() int
+	// ID is the crash id of a row.
+	ID(row int) [16]byte
+	// Date is a row's date, in microseconds since 1970.
+	Date(row int) int64
+	// Value is as in search.Doc; the date's is its text, nil when canonical.
+	Value(row, field int) any
 }
 
 // maxArena bounds one dictionary so that its offsets fit 32 bits.
 const maxArena = math.MaxUint32 - plan.MaxText
 
-// docSource is a batch of documents.
-type docSource []*search.Doc
+// DocSource is a batch of documents.
+type DocSource []*search.Doc
 
-func (d docSource) rows() int                { return len(d) }
-func (d docSource) id(row int) [16]byte      { return d[row].ID }
-func (d docSource) date(row int) int64       { return d[row].Date }
-func (d docSource) value(row, field int) any { return d[row].Values[field] }
+// Rows is part of Source.
+func (d DocSource) Rows() int { return len(d) }
+
+// ID is part of Source.
+func (d DocSource) ID(row int) [16]byte { return d[row].ID }
+
+// Date is part of Source.
+func (d DocSource) Date(row int) int64 { return d[row].Date }
+
+// Value is part of Source.
+func (d DocSource) Value(row, field int) any { return d[row].Values[field] }
 
 // builder writes one segment.
 type builder struct {
 	w   *fileWriter
-	src source
+	src Source
 	n   int
 }
 
 // dateText is the column that keeps dates whose text is not canonical.
 const dateText = "date text"
 
-// buildSegment makes the bytes of a segment file.
-func buildSegment(src source, fields []plan.Field) (data []byte, crc uint32, err error) {
-	b := &builder{w: newFileWriter(), src: src, n: src.rows()}
-	if b.n < 1 || b.n > maxRows {
+// BuildSegment makes the bytes of a segment file.
+func BuildSegment(src Source, fields []plan.Field) (data []byte, crc uint32, err error) {
+	b := &builder{w: newFileWriter(), src: src, n: src.Rows()}
+	if b.n < 1 || b.n > MaxRows {
 		return nil, 0, fault.New(fault.TooLarge, "segment of %d rows", b.n)
 	}
 	b.w.footer.Rows = b.n
-	b.w.footer.MinDate, b.w.footer.MaxDate = src.date(0), src.date(b.n-1)
+	b.w.footer.MinDate, b.w.footer.MaxDate = src.Date(0), src.Date(b.n-1)
 	for i := range fields {
 		f := &fields[i]
 		switch {
@@ -66,7 +77,7 @@ func buildSegment(src source, fields []plan.Field) (data []byte, crc uint32, err
 		case f.Storage.IsString():
 			err = b.strings(f, i)
 		default:
-			b.ints(f, func(row int) (int64, bool) { v, ok := src.value(row, i).(int64); return v, ok })
+			b.ints(f, func(row int) (int64, bool) { v, ok := src.Value(row, i).(int64); return v, ok })
 		}
 		if err != nil {
 			return nil, 0, fault.Wrap(err, "column %s", f.Name)
@@ -78,11 +89,11 @@ func buildSegment(src source, fields []plan.Field) (data []byte, crc uint32, err
 func (b *builder) put(m columnMeta) { b.w.footer.Columns = append(b.w.footer.Columns, m) }
 
 func (b *builder) ids(f *plan.Field) {
-	m := columnMeta{Name: f.Name, Kind: kindID, Storage: uint8(f.Storage)}
+	m := columnMeta{Name: f.Name, Kind: KindID, Storage: uint8(f.Storage)}
 	data := make([]byte, 0, b.n*16)
 	perm := make([]uint32, b.n)
 	for i := range perm {
-		id := b.src.id(i)
+		id := b.src.ID(i)
 		data = append(data, id[:]...)
 		perm[i] = uint32(i)
 	}
@@ -96,8 +107,8 @@ func (b *builder) ids(f *plan.Field) {
 		bloom[word] |= mask
 	}
 	b.w.add(&m, secData, data)
-	b.w.add(&m, secPerm, raw(perm))
-	b.w.add(&m, secBloom, raw(bloom))
+	b.w.add(&m, secPerm, Raw(perm))
+	b.w.add(&m, secBloom, Raw(bloom))
 	b.put(m)
 }
 
@@ -111,37 +122,37 @@ func bloomAt(bloom []uint64, id []byte) (word uint64, mask uint64) {
 }
 
 func (b *builder) dates(f *plan.Field, field int) {
-	b.ints(f, func(row int) (int64, bool) { return b.src.date(row), true })
+	b.ints(f, func(row int) (int64, bool) { return b.src.Date(row), true })
 	odd := make([]any, b.n)
 	any := false
 	for i := range odd {
-		if s, ok := b.src.value(i, field).(string); ok && s != search.FormatDate(b.src.date(i)) {
+		if s, ok := b.src.Value(i, field).(string); ok && s != search.FormatDate(b.src.Date(i)) {
 			odd[i], any = s, true
 		}
 	}
 	if any {
 		tmp := builder{w: b.w, src: oneColumn{b.src, odd}, n: b.n}
-		_ = tmp.strings(&plan.Field{Name: dateText}, 0) // date texts are far below the arena's bound
+		_ = tmp.strings(&plan.Field{Name: dateText}, 0) // Date texts are far below the arena's bound
 	}
 }
 
 // oneColumn replaces the values of a source.
 type oneColumn struct {
-	source
+	Source
 	values []any
 }
 
-func (o oneColumn) value(row, _ int) any { return o.values[row] }
+func (o oneColumn) Value(row, _ int) any { return o.values[row] }
 
 func (b *builder) ints(f *plan.Field, get func(row int) (int64, bool)) {
-	m := columnMeta{Name: f.Name, Kind: kindInt, Storage: uint8(f.Storage), Min: math.MaxInt64, Max: math.MinInt64}
+	m := columnMeta{Name: f.Name, Kind: KindInt, Storage: uint8(f.Storage), Min: math.MaxInt64, Max: math.MinInt64}
 	values := make([]int64, b.n)
-	present := newBitmap(b.n)
+	present := NewBitmap(b.n)
 	count := 0
 	for i := range values {
 		if v, ok := get(i); ok {
 			values[i] = v
-			present.set(i)
+			present.Set(i)
 			m.Min, m.Max = min(m.Min, v), max(m.Max, v)
 			count++
 		}
@@ -163,7 +174,7 @@ func (b *builder) ints(f *plan.Field, get func(row int) (int64, bool)) {
 	}
 	for i, v := range values {
 		d := uint64(v) - uint64(m.Min)
-		if !present.has(i) {
+		if !present.Has(i) {
 			d = 0
 		}
 		switch m.Width {
@@ -182,46 +193,46 @@ func (b *builder) ints(f *plan.Field, get func(row int) (int64, bool)) {
 	b.put(m)
 }
 
-func (b *builder) present(m *columnMeta, present bitmap, count int) {
+func (b *builder) present(m *columnMeta, present Bitmap, count int) {
 	if count < b.n {
-		b.w.add(m, secPresent, raw([]uint64(present)))
+		b.w.add(m, secPresent, Raw([]uint64(present)))
 	}
 }
 
 func (b *builder) floats(f *plan.Field, field int) {
-	m := columnMeta{Name: f.Name, Kind: kindFloat, Storage: uint8(f.Storage)}
+	m := columnMeta{Name: f.Name, Kind: KindFloat, Storage: uint8(f.Storage)}
 	values := make([]float64, b.n)
-	present := newBitmap(b.n)
+	present := NewBitmap(b.n)
 	count := 0
 	for i := range values {
-		if v, ok := b.src.value(i, field).(float64); ok {
+		if v, ok := b.src.Value(i, field).(float64); ok {
 			values[i] = v
-			present.set(i)
+			present.Set(i)
 			count++
 		}
 	}
 	if count > 0 {
-		b.w.add(&m, secData, raw(values))
+		b.w.add(&m, secData, Raw(values))
 		b.present(&m, present, count)
 		b.put(m)
 	}
 }
 
 func (b *builder) bools(f *plan.Field, field int) {
-	m := columnMeta{Name: f.Name, Kind: kindBool, Storage: uint8(f.Storage)}
-	values, present := newBitmap(b.n), newBitmap(b.n)
+	m := columnMeta{Name: f.Name, Kind: KindBool, Storage: uint8(f.Storage)}
+	values, present := NewBitmap(b.n), NewBitmap(b.n)
 	count := 0
 	for i := range b.n {
-		if v, ok := b.src.value(i, field).(bool); ok {
+		if v, ok := b.src.Value(i, field).(bool); ok {
 			if v {
-				values.set(i)
+				values.Set(i)
 			}
-			present.set(i)
+			present.Set(i)
 			count++
 		}
 	}
 	if count > 0 {
-		b.w.add(&m, secData, raw([]uint64(values)))
+		b.w.add(&m, secData, Raw([]uint64(values)))
 		b.present(&m, present, count)
 		b.put(m)
 	}
@@ -271,7 +282,7 @@ func (b *builder) strings(f *plan.Field, field int) error {
 	ords := make([]uint32, 0, b.n)
 	single := f.Storage != plan.Semicolon
 	for i := range b.n {
-		value := b.src.value(i, field)
+		value := b.src.Value(i, field)
 		if list, ok := value.([]string); ok && f.Storage == plan.Semicolon && len(list) > 0 {
 			value = strings.Join(list, ";")
 		}
@@ -307,14 +318,14 @@ func (b *builder) strings(f *plan.Field, field int) error {
 	for i, o := range ords {
 		ords[i] = place[o]
 	}
-	m := columnMeta{Name: f.Name, Kind: kindList, Storage: uint8(f.Storage), Values: len(dict.values), Width: width(len(dict.values) + 1)}
+	m := columnMeta{Name: f.Name, Kind: KindList, Storage: uint8(f.Storage), Values: len(dict.values), Width: width(len(dict.values) + 1)}
 	switch {
 	case f.Storage == plan.Semicolon:
-		m.Kind = kindToken
+		m.Kind = KindToken
 	case single:
-		m.Kind = kindString
+		m.Kind = KindString
 	}
-	if m.Kind == kindString {
+	if m.Kind == KindString {
 		flat := make([]uint32, b.n)
 		for i := range flat {
 			if starts[i+1] > starts[i] {
@@ -323,17 +334,17 @@ func (b *builder) strings(f *plan.Field, field int) error {
 		}
 		b.w.add(&m, secData, narrow(flat, m.Width))
 	} else {
-		b.w.add(&m, secStarts, raw(starts))
+		b.w.add(&m, secStarts, Raw(starts))
 		b.w.add(&m, secData, narrow(ords, m.Width))
 	}
 	b.hashes(&m, secHashes, dict.values)
-	if m.Kind == kindString && f.Parts != "" {
+	if m.Kind == KindString && f.Parts != "" {
 		m.Sep = f.Parts
 		b.composite(&m, dict.values)
 	} else {
 		b.arena(&m, secOffsets, secArena, dict.values)
 	}
-	if m.Kind == kindToken {
+	if m.Kind == KindToken {
 		b.fold(&m, dict.values)
 	}
 	b.put(m)
@@ -370,7 +381,7 @@ func (b *builder) hashes(m *columnMeta, name string, values []string) {
 	for i, v := range values {
 		h[i] = xxhash.Sum64String(v)
 	}
-	b.w.add(m, name, raw(h))
+	b.w.add(m, name, Raw(h))
 }
 
 func (b *builder) arena(m *columnMeta, offsets, arena string, values []string) {
@@ -384,7 +395,7 @@ func (b *builder) arena(m *columnMeta, offsets, arena string, values []string) {
 	for _, v := range values {
 		data = append(data, v...)
 	}
-	b.w.add(m, offsets, raw(offs))
+	b.w.add(m, offsets, Raw(offs))
 	b.w.add(m, arena, data)
 }
 
@@ -406,12 +417,12 @@ func (b *builder) composite(m *columnMeta, values []string) {
 		ords[i] = place[o]
 	}
 	m.Parts = len(parts.values)
-	b.w.add(m, secPartAt, raw(at))
-	b.w.add(m, secParts, raw(ords))
+	b.w.add(m, secPartAt, Raw(at))
+	b.w.add(m, secParts, Raw(ords))
 	b.arena(m, secOffsets, secArena, parts.values)
 }
 
-// fold writes the lower-cased tokens, which queries and facets see.
+// Fold writes the lower-cased tokens, which queries and facets see.
 func (b *builder) fold(m *columnMeta, values []string) {
 	folded := newDictionary()
 	table := make([]uint32, len(values))
@@ -427,7 +438,7 @@ func (b *builder) fold(m *columnMeta, values []string) {
 		}
 	}
 	m.Folded = len(folded.values)
-	b.w.add(m, secFold, raw(table))
+	b.w.add(m, secFold, Raw(table))
 	b.hashes(m, secFoldHas, folded.values)
 	b.arena(m, secFoldOff, secFoldAr, folded.values)
 }

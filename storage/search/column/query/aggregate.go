@@ -1,4 +1,4 @@
-package column
+package query
 
 import (
 	"math/bits"
@@ -6,6 +6,7 @@ import (
 
 	"mayday/app/fault"
 	"mayday/storage/search"
+	"mayday/storage/search/column/segment"
 	"mayday/storage/search/plan"
 )
 
@@ -21,7 +22,7 @@ type relation struct {
 // the first-level cache.
 const batchRows = 1024
 
-// each calls f with batches of a segment's rows and their buckets.
+// Each calls f with batches of a segment's rows and their buckets.
 func (q *query) each(si int, rel *relation, f func(rows, buckets []uint32)) {
 	if rel.rows != nil {
 		for lo := 0; lo < len(rel.rows); lo += batchRows {
@@ -141,7 +142,7 @@ func (c *counter) grow() error {
 	return nil
 }
 
-// each calls f with every counted pair.
+// Each calls f with every counted pair.
 func (c *counter) each(f func(bucket, id, n uint32)) {
 	if c.dense == nil {
 		for i, key := range c.keys {
@@ -273,7 +274,7 @@ func (q *query) scan(k *keyer, rels []relation, f func(si int, rows, buckets []u
 		if err := q.alive(); err != nil {
 			return err
 		}
-		q.visited = q.picked[si].segment
+		q.visited = q.picked[si].Segment
 		q.each(si, &rels[si], func(rows, buckets []uint32) {
 			if err == nil {
 				k.batch(si, rows, &p)
@@ -293,7 +294,7 @@ func (q *query) top(a *plan.Agg, k *keyer, c *counter, nb int) ([][]tally, error
 	if a.Kind == plan.Histogram {
 		total := 0
 		c.each(func(b, id, n uint32) {
-			if total++; total <= q.s.opts.Buckets {
+			if total++; total <= q.s.Buckets {
 				tops[b] = append(tops[b], tally{id, n})
 			}
 		})
@@ -316,8 +317,8 @@ func (q *query) top(a *plan.Agg, k *keyer, c *counter, nb int) ([][]tally, error
 }
 
 func (q *query) countBuckets(n int) error {
-	if q.buckets += n; q.buckets > q.s.opts.Buckets {
-		return fault.New(fault.Invalid, "the answer has more than %d buckets: ask for fewer facets or longer intervals", q.s.opts.Buckets)
+	if q.buckets += n; q.buckets > q.s.Buckets {
+		return fault.New(fault.Invalid, "the answer has more than %d buckets: ask for fewer facets or longer intervals", q.s.Buckets)
 	}
 	return nil
 }
@@ -448,7 +449,7 @@ func (q *query) cardinality(a *plan.Agg, rels []relation, nb int) ([]*search.Fac
 // distinctBits marks keys in a bit array of buckets × keys.
 func (q *query) distinctBits(k *keyer, rels []relation, nb int, facets []*search.Facet) error {
 	width := k.size()
-	seen := newBitmap(nb * width)
+	seen := segment.NewBitmap(nb * width)
 	if err := q.take(int64(len(seen)) * 8); err != nil {
 		return err
 	}
@@ -457,8 +458,8 @@ func (q *query) distinctBits(k *keyer, rels []relation, nb int, facets []*search
 		for i, id := range p.id {
 			b := buckets[p.at[i]]
 			bit := int(b)*width + int(id)
-			if !seen.has(bit) {
-				seen.set(bit)
+			if !seen.Has(bit) {
+				seen.Set(bit)
 				facets[b].Cardinality++
 			}
 		}

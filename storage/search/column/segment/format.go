@@ -1,4 +1,4 @@
-package column
+package segment
 
 import (
 	"encoding/binary"
@@ -25,11 +25,11 @@ const (
 	// maxFooter bounds the JSON that opening a file parses: a footer is about
 	// 200 bytes a column, and there are a few hundred columns.
 	maxFooter = 16 << 20
-	// maxRows keeps row numbers, and offsets of list columns, within 32 bits.
-	maxRows = 1 << 24
+	// MaxRows keeps row numbers, and offsets of list columns, within 32 bits.
+	MaxRows = 1 << 24
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+var Castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // section is a stretch of the file.
 type section struct {
@@ -40,13 +40,13 @@ type section struct {
 
 // The kinds of columns.
 const (
-	kindString = "str"   // one ordinal a row
-	kindList   = "list"  // any number of ordinals a row
-	kindToken  = "tok"   // the same, with a table to lower-cased ordinals
-	kindInt    = "int"   // frame of reference
-	kindFloat  = "float" // 8 bytes
-	kindBool   = "bool"  // two bit planes
-	kindID     = "id"    // 16 bytes, sorted permutation, bloom filter
+	KindString = "str"   // one ordinal a row
+	KindList   = "list"  // any number of ordinals a row
+	KindToken  = "tok"   // the same, with a table to lower-cased ordinals
+	KindInt    = "int"   // frame of reference
+	KindFloat  = "float" // 8 bytes
+	KindBool   = "bool"  // two bit planes
+	KindID     = "id"    // 16 bytes, sorted permutation, bloom filter
 )
 
 // The sections of a column.
@@ -82,7 +82,7 @@ type columnMeta struct {
 	Sections map[string]section `json:"sections"`
 }
 
-// footer describes a segment.
+// Footer describes a segment.
 type footer struct {
 	Rows    int          `json:"rows"`
 	MinDate int64        `json:"min_date"`
@@ -106,7 +106,7 @@ func (w *fileWriter) add(m *columnMeta, name string, data []byte) {
 	for len(w.buf)%8 != 0 {
 		w.buf = append(w.buf, 0)
 	}
-	m.Sections[name] = section{Off: uint64(len(w.buf)), Len: uint64(len(data)), CRC: crc32.Checksum(data, castagnoli)}
+	m.Sections[name] = section{Off: uint64(len(w.buf)), Len: uint64(len(data)), CRC: crc32.Checksum(data, Castagnoli)}
 	w.buf = append(w.buf, data...)
 }
 
@@ -118,7 +118,7 @@ func (w *fileWriter) finish() (data []byte, crc uint32, err error) {
 	}
 	off := len(w.buf)
 	w.buf = append(w.buf, foot...)
-	crc = crc32.Checksum(foot, castagnoli)
+	crc = crc32.Checksum(foot, Castagnoli)
 	w.buf = binary.LittleEndian.AppendUint64(w.buf, uint64(off))
 	w.buf = binary.LittleEndian.AppendUint64(w.buf, uint64(len(foot)))
 	w.buf = binary.LittleEndian.AppendUint32(w.buf, crc)
@@ -143,14 +143,14 @@ func parseFooter(data []byte) (*footer, uint32, error) {
 		return bad("footer at %d of %d bytes does not fit %d", off, size, len(data))
 	}
 	foot := data[off : off+size]
-	if got := crc32.Checksum(foot, castagnoli); got != crc {
+	if got := crc32.Checksum(foot, Castagnoli); got != crc {
 		return bad("footer's checksum is %08x, want %08x", got, crc)
 	}
 	f := new(footer)
 	if err := json.Unmarshal(foot, f); err != nil {
 		return nil, 0, fault.As(fault.Malformed, err, "footer")
 	}
-	if f.Rows < 1 || f.Rows > maxRows || f.MinDate > f.MaxDate {
+	if f.Rows < 1 || f.Rows > MaxRows || f.MinDate > f.MaxDate {
 		return bad("footer has %d rows from %d to %d", f.Rows, f.MinDate, f.MaxDate)
 	}
 	seen := map[string]bool{}
@@ -192,16 +192,16 @@ func (c *columnMeta) check(rows int, end uint64) error {
 	}
 	var err error
 	switch c.Kind {
-	case kindInt:
+	case KindInt:
 		if c.Width != 1 && c.Width != 2 && c.Width != 4 && c.Width != 8 {
 			return fault.New(fault.Malformed, "width %d", c.Width)
 		}
 		return want(secData, n*uint64(c.Width))
-	case kindFloat:
+	case KindFloat:
 		return want(secData, n*8)
-	case kindBool:
+	case KindBool:
 		return want(secData, words)
-	case kindID:
+	case KindID:
 		if s := c.Sections[secBloom]; s.Len == 0 || s.Len%8 != 0 {
 			return fault.New(fault.Malformed, "bloom filter of %d bytes", s.Len)
 		}
@@ -209,9 +209,9 @@ func (c *columnMeta) check(rows int, end uint64) error {
 			err = want(secData, n*16)
 		}
 		return err
-	case kindString:
+	case KindString:
 		err = want(secData, n*uint64(c.Width))
-	case kindList, kindToken:
+	case KindList, KindToken:
 		if err = want(secStarts, n*4+4); err == nil && c.Width > 0 && c.Sections[secData].Len%uint64(c.Width) != 0 {
 			err = fault.New(fault.Malformed, "list of %d bytes, width %d", c.Sections[secData].Len, c.Width)
 		}
@@ -241,7 +241,7 @@ func (c *columnMeta) checkDictionary(want func(string, uint64) error) error {
 		}
 		entries = c.Parts
 	}
-	if err := want(secOffsets, uint64(entries)*4+4); err != nil || c.Kind != kindToken {
+	if err := want(secOffsets, uint64(entries)*4+4); err != nil || c.Kind != KindToken {
 		return err
 	}
 	if err := want(secFold, uint64(c.Values)*4); err != nil {
@@ -255,11 +255,11 @@ func (c *columnMeta) checkDictionary(want func(string, uint64) error) error {
 
 // The files are read in place, so the machine must be little-endian; Go's
 // ports that are not do not run Mayday's embedded index.
-var littleEndian = *(*byte)(unsafe.Pointer(&[]uint16{1}[0])) == 1
+var LittleEndian = *(*byte)(unsafe.Pointer(&[]uint16{1}[0])) == 1
 
-// view reads a section as numbers. Sections are aligned to 8 and the file's
+// View reads a section as numbers. Sections are aligned to 8 and the file's
 // start to a page, or to 8 when it was read into memory.
-func view[T uint8 | uint16 | uint32 | uint64 | int64 | float64](data []byte) []T {
+func View[T uint8 | uint16 | uint32 | uint64 | int64 | float64](data []byte) []T {
 	var zero T
 	n := len(data) / int(unsafe.Sizeof(zero))
 	if n == 0 {
@@ -268,8 +268,8 @@ func view[T uint8 | uint16 | uint32 | uint64 | int64 | float64](data []byte) []T
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(data))), n)
 }
 
-// raw is the opposite of view.
-func raw[T uint8 | uint16 | uint32 | uint64 | int64 | float64](v []T) []byte {
+// Raw is the opposite of view.
+func Raw[T uint8 | uint16 | uint32 | uint64 | int64 | float64](v []T) []byte {
 	if len(v) == 0 {
 		return nil
 	}

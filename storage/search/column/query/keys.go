@@ -1,4 +1,4 @@
-package column
+package query
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mayday/storage/search"
+	"mayday/storage/search/column/segment"
 	"mayday/storage/search/plan"
 )
 
@@ -55,7 +56,7 @@ func (q *query) newKeyer(a *plan.Agg) *keyer {
 		total := 0
 		for _, p := range q.picked {
 			k.base = append(k.base, total)
-			total += p.footer.Rows
+			total += p.Footer.Rows
 		}
 	case st.IsString():
 		k.strings()
@@ -74,9 +75,9 @@ func (k *keyer) strings() {
 	k.globals = k.q.globals(k.index)
 	for _, p := range k.q.picked {
 		var local []uint32
-		k.q.visited = p.segment
-		if c := p.cols[k.index]; c != nil {
-			local = k.globals.segment(p.segment, c)
+		k.q.visited = p.Segment
+		if c := p.Cols[k.index]; c != nil {
+			local = k.globals.segment(p.Segment, c)
 		}
 		k.locals = append(k.locals, local)
 	}
@@ -110,8 +111,8 @@ func (k *keyer) numbers() {
 	}
 	lo, hi := int64(math.MaxInt64), int64(math.MinInt64)
 	for _, p := range k.q.picked {
-		if c := p.cols[k.index]; c != nil && c.meta.Kind == kindInt {
-			lo, hi = min(lo, c.meta.Min), max(hi, c.meta.Max)
+		if c := p.Cols[k.index]; c != nil && c.Meta.Kind == segment.KindInt {
+			lo, hi = min(lo, c.Meta.Min), max(hi, c.Meta.Max)
 		}
 	}
 	if lo > hi {
@@ -139,7 +140,7 @@ func (k *keyer) size() int {
 	switch {
 	case k.ids:
 		if n := len(k.base); n > 0 {
-			return k.base[n-1] + k.q.picked[n-1].footer.Rows
+			return k.base[n-1] + k.q.picked[n-1].Footer.Rows
 		}
 		return 0
 	case k.globals != nil:
@@ -157,45 +158,45 @@ func (k *keyer) fixed() bool { return k.ids || k.globals != nil || k.dense > 0 }
 func (k *keyer) batch(si int, rows []uint32, out *pairs) {
 	out.at, out.id = out.at[:0], out.id[:0]
 	s := k.q.picked[si]
-	c := s.cols[k.index]
+	c := s.Cols[k.index]
 	if c == nil {
 		return
 	}
-	switch c.meta.Kind {
-	case kindID:
+	switch c.Meta.Kind {
+	case segment.KindID:
 		for i, r := range rows {
 			out.at, out.id = append(out.at, uint32(i)), append(out.id, uint32(k.base[si])+r)
 		}
-	case kindString:
+	case segment.KindString:
 		local := k.locals[si]
-		switch c.meta.Width {
+		switch c.Meta.Width {
 		case 1:
-			ordinals(c.data, local, rows, out)
+			ordinals(c.Data, local, rows, out)
 		case 2:
-			ordinals(view[uint16](c.data), local, rows, out)
+			ordinals(segment.View[uint16](c.Data), local, rows, out)
 		default:
-			ordinals(view[uint32](c.data), local, rows, out)
+			ordinals(segment.View[uint32](c.Data), local, rows, out)
 		}
-	case kindList, kindToken:
+	case segment.KindList, segment.KindToken:
 		k.lists(c, k.locals[si], rows, out)
-	case kindBool:
-		bits := bitmap(view[uint64](c.data))
+	case segment.KindBool:
+		bits := segment.Bitmap(segment.View[uint64](c.Data))
 		for i, r := range rows {
-			if c.has(int(r)) {
+			if c.Has(int(r)) {
 				out.at, out.id = append(out.at, uint32(i)), append(out.id, uint32(bits[r>>6]>>(r&63)&1))
 			}
 		}
-	case kindFloat:
+	case segment.KindFloat:
 		for i, r := range rows {
-			if c.has(int(r)) {
-				v := c.float(int(r))
+			if c.Has(int(r)) {
+				v := c.Float(int(r))
 				if k.agg.Kind == plan.Histogram {
 					v = math.Floor(v/k.real) * k.real
 				}
 				out.at, out.id = append(out.at, uint32(i)), append(out.id, k.intern.id(int64(math.Float64bits(v+0))))
 			}
 		}
-	case kindInt:
+	case segment.KindInt:
 		k.ints(c, rows, out)
 	}
 }
@@ -209,13 +210,13 @@ func ordinals[T uint8 | uint16 | uint32](data []T, local, rows []uint32, out *pa
 }
 
 // lists gives each key of a row once.
-func (k *keyer) lists(c *columnData, local, rows []uint32, out *pairs) {
+func (k *keyer) lists(c *segment.Column, local, rows []uint32, out *pairs) {
 	for i, r := range rows {
 		first := len(out.id)
-		for j := c.starts[r]; j < c.starts[r+1]; j++ {
-			o := c.ord(int(j))
-			if c.fold != nil {
-				if o = c.fold[o]; o == 0 {
+		for j := c.Starts[r]; j < c.Starts[r+1]; j++ {
+			o := c.Ord(int(j))
+			if c.Fold != nil {
+				if o = c.Fold[o]; o == 0 {
 					continue
 				}
 				o--
@@ -227,12 +228,12 @@ func (k *keyer) lists(c *columnData, local, rows []uint32, out *pairs) {
 	}
 }
 
-func (k *keyer) ints(c *columnData, rows []uint32, out *pairs) {
+func (k *keyer) ints(c *segment.Column, rows []uint32, out *pairs) {
 	for i, r := range rows {
-		if !c.has(int(r)) {
+		if !c.Has(int(r)) {
 			continue
 		}
-		v := c.int(int(r))
+		v := c.Int(int(r))
 		if v < k.lo || v >= k.hi || k.hi <= k.lo {
 			k.interval(v)
 		}
@@ -288,10 +289,10 @@ func (k *keyer) term(id uint32) any {
 	switch {
 	case k.ids:
 		s, row := k.rowOf(id)
-		return search.FormatID(s.rowID(row))
+		return search.FormatID(s.RowID(row))
 	case k.globals != nil:
 		e := &k.entries[id]
-		return e.dict.text(e.ord)
+		return e.dict.Text(e.ord)
 	case k.reals:
 		return search.Real(math.Float64frombits(uint64(k.intern.keys[id])))
 	case k.field.Storage == plan.Boolean:
@@ -304,12 +305,12 @@ func (k *keyer) term(id uint32) any {
 	return k.number(id)
 }
 
-func (k *keyer) rowOf(id uint32) (*segment, int) {
+func (k *keyer) rowOf(id uint32) (*segment.Segment, int) {
 	i, ok := slices.BinarySearch(k.base, int(id))
 	if !ok {
 		i--
 	}
-	return k.q.picked[i].segment, int(id) - k.base[i]
+	return k.q.picked[i].Segment, int(id) - k.base[i]
 }
 
 // less orders keys as terms: strings by bytes, numbers by value.
@@ -318,13 +319,13 @@ func (k *keyer) less(a, b uint32) bool {
 	case k.ids:
 		sa, ra := k.rowOf(a)
 		sb, rb := k.rowOf(b)
-		return bytes.Compare(sa.ids.data[ra*16:ra*16+16], sb.ids.data[rb*16:rb*16+16]) < 0
+		return bytes.Compare(sa.Ids.Data[ra*16:ra*16+16], sb.Ids.Data[rb*16:rb*16+16]) < 0
 	case k.globals != nil:
 		x, y := &k.entries[a], &k.entries[b]
-		if x.dict.sep == "" && y.dict.sep == "" {
-			return bytes.Compare(x.dict.entry(x.ord), y.dict.entry(y.ord)) < 0
+		if x.dict.Sep == "" && y.dict.Sep == "" {
+			return bytes.Compare(x.dict.Entry(x.ord), y.dict.Entry(y.ord)) < 0
 		}
-		return x.dict.compare(x.ord, y.dict.text(y.ord)) < 0
+		return x.dict.Compare(x.ord, y.dict.Text(y.ord)) < 0
 	case k.reals:
 		return math.Float64frombits(uint64(k.intern.keys[a])) < math.Float64frombits(uint64(k.intern.keys[b]))
 	case k.dense > 0:

@@ -1,4 +1,4 @@
-package column
+package query
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 
 	"mayday/app/fault"
 	"mayday/storage/search"
+	"mayday/storage/search/column/segment"
 	"mayday/storage/search/plan"
 )
 
@@ -38,7 +39,7 @@ func (q *query) hits(res *search.Result) error {
 	p := q.plan
 	order := p.Sort
 	if len(order) == 0 {
-		order = []plan.Order{{Field: q.s.opts.Fields.Get(plan.DateField), Desc: true}}
+		order = []plan.Order{{Field: q.s.Table.Get(plan.DateField), Desc: true}}
 	}
 	var after *candidate
 	if p.Cursor != "" {
@@ -72,22 +73,22 @@ func (q *query) hits(res *search.Result) error {
 
 // hit copies the asked columns of a row.
 func (q *query) hit(c candidate) search.Hit {
-	s := q.picked[c.si].segment
+	s := q.picked[c.si].Segment
 	q.visited = s
 	hit := make(search.Hit, len(q.plan.Columns))
 	for _, f := range q.plan.Columns {
 		hit[f.Name] = nil
 		i, ok := q.filter.fields[f]
-		if !ok || s.cols[i] == nil {
+		if !ok || s.Cols[i] == nil {
 			continue
 		}
 		switch f.Name {
 		case plan.IDField:
 			hit[f.Name] = search.FormatID(c.id)
 		case plan.DateField:
-			hit[f.Name] = s.dateText(c.row)
+			hit[f.Name] = s.DateText(c.row)
 		default:
-			v := s.cols[i].at(c.row, false)
+			v := s.Cols[i].At(c.row, false)
 			if f.Storage == plan.Instant {
 				if n, ok := v.(int64); ok {
 					v = search.FormatDate(n)
@@ -112,7 +113,7 @@ type topRows struct {
 func (h *topRows) byDate() bool { return h.order[0].Field.Name == plan.DateField }
 
 // visits is the order in which segments are read: by date, those first whose
-// rows come first.
+// Rows come first.
 func (h *topRows) visits() []int {
 	out := make([]int, len(h.q.picked))
 	for i := range out {
@@ -120,7 +121,7 @@ func (h *topRows) visits() []int {
 	}
 	if h.byDate() {
 		slices.SortStableFunc(out, func(a, b int) int {
-			x, y := h.q.picked[a].footer, h.q.picked[b].footer
+			x, y := h.q.picked[a].Footer, h.q.picked[b].Footer
 			if h.order[0].Desc {
 				return cmp.Compare(y.MaxDate, x.MaxDate)
 			}
@@ -130,24 +131,24 @@ func (h *topRows) visits() []int {
 	return out
 }
 
-// segment offers the selected rows of a segment.
+// Segment offers the selected rows of a segment.
 func (h *topRows) segment(si int, after *candidate) error {
 	sel := h.q.picked[si]
-	h.q.visited = sel.segment
-	cols := make([]*columnData, len(h.order))
+	h.q.visited = sel.Segment
+	cols := make([]*segment.Column, len(h.order))
 	for i, o := range h.order {
-		cols[i] = sel.cols[h.q.filter.fields[o.Field]]
+		cols[i] = sel.Cols[h.q.filter.fields[o.Field]]
 	}
 	keys := make([]sortKey, len(h.order))
 	taken := int64(0)
 	offer := func(row int) bool {
-		if len(h.heap) == h.size && h.beyond(sel.segment, cols[0], row) {
+		if len(h.heap) == h.size && h.beyond(sel.Segment, cols[0], row) {
 			return !h.byDate() // no later row can be better
 		}
 		for i := range keys {
-			keys[i] = h.key(sel.segment, cols[i], h.order[i], row)
+			keys[i] = h.key(sel.Segment, cols[i], h.order[i], row)
 		}
-		c := candidate{si: si, row: row, id: sel.rowID(row), keys: keys}
+		c := candidate{si: si, row: row, id: sel.RowID(row), keys: keys}
 		if after != nil && !h.before(after, &c) {
 			return true
 		}
@@ -162,23 +163,23 @@ func (h *topRows) segment(si int, after *candidate) error {
 		return true
 	}
 	if h.byDate() && h.order[0].Desc {
-		sel.selected.down(offer)
+		sel.selected.Down(offer)
 	} else {
-		sel.selected.up(offer)
+		sel.selected.Up(offer)
 	}
 	return h.q.take(taken)
 }
 
 // beyond drops most rows by the first sort key alone, when that is a number.
-func (h *topRows) beyond(s *segment, c *columnData, row int) bool {
-	if c == nil || c.meta.Kind != kindInt || !c.has(row) {
+func (h *topRows) beyond(s *segment.Segment, c *segment.Column, row int) bool {
+	if c == nil || c.Meta.Kind != segment.KindInt || !c.Has(row) {
 		return false
 	}
 	top := &h.heap[0].keys[0]
 	if top.Missing {
 		return false
 	}
-	if v := c.int(row); h.order[0].Desc {
+	if v := c.Int(row); h.order[0].Desc {
 		return v < top.Int
 	} else {
 		return v > top.Int
@@ -188,52 +189,37 @@ func (h *topRows) beyond(s *segment, c *columnData, row int) bool {
 // key reads what a row sorts by: the least value when ascending, the greatest
 // when descending. Texts stay in the mapped file; those of hits are cloned with
 // the cursor only.
-func (h *topRows) key(s *segment, c *columnData, o plan.Order, row int) sortKey {
+func (h *topRows) key(s *segment.Segment, c *segment.Column, o plan.Order, row int) sortKey {
 	if c == nil {
 		return sortKey{Missing: true}
 	}
-	switch c.meta.Kind {
-	case kindID:
+	switch c.Meta.Kind {
+	case segment.KindID:
 		return sortKey{} // the tie-break sorts by id; its direction is in before
-	case kindString:
-		if ord := c.ord(row); ord > 0 {
-			return sortKey{Text: c.dict.inPlace(ord - 1)}
+	case segment.KindString:
+		if ord := c.Ord(row); ord > 0 {
+			return sortKey{Text: c.Dict.InPlace(ord - 1)}
 		}
 		return sortKey{Missing: true}
-	case kindList, kindToken:
-		return c.listKey(o, row)
-	}
-	if !c.has(row) {
+	case segment.KindList, segment.KindToken:
+		if v := c.Extreme(o.Desc, row); v >= 0 {
+			return sortKey{Text: c.FacetDict().InPlace(uint32(v))}
+		}
 		return sortKey{Missing: true}
 	}
-	switch c.meta.Kind {
-	case kindFloat:
-		return sortKey{Float: c.float(row)}
-	case kindBool:
-		if c.bool(row) {
+	if !c.Has(row) {
+		return sortKey{Missing: true}
+	}
+	switch c.Meta.Kind {
+	case segment.KindFloat:
+		return sortKey{Float: c.Float(row)}
+	case segment.KindBool:
+		if c.Bool(row) {
 			return sortKey{Int: 1}
 		}
 		return sortKey{}
 	}
-	return sortKey{Int: c.int(row)}
-}
-
-func (c *columnData) listKey(o plan.Order, row int) sortKey {
-	d := c.facetDict()
-	found := int64(-1)
-	for i := c.starts[row]; i < c.starts[row+1]; i++ {
-		v := int64(c.ord(int(i)))
-		if c.fold != nil {
-			v = int64(c.fold[v]) - 1
-		}
-		if v >= 0 && (found < 0 || o.Desc && v > found || !o.Desc && v < found) {
-			found = v
-		}
-	}
-	if found < 0 {
-		return sortKey{Missing: true}
-	}
-	return sortKey{Text: d.inPlace(uint32(found))}
+	return sortKey{Int: c.Int(row)}
 }
 
 // before says whether a comes before b in the sort order.
@@ -330,14 +316,15 @@ func orderName(order []plan.Order) string {
 	return b.String()
 }
 
-func randomSecret() []byte {
+// RandomSecret signs cursors of one process.
+func RandomSecret() []byte {
 	b := make([]byte, 32)
 	_, _ = rand.Read(b) // never fails
 	return b
 }
 
 func (q *query) sign(body []byte) []byte {
-	m := hmac.New(sha256.New, q.s.secret)
+	m := hmac.New(sha256.New, q.s.Secret)
 	m.Write(body)
 	return m.Sum(nil)
 }

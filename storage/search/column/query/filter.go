@@ -1,0 +1,445 @@
+package query
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"mayday/storage/search"
+	"mayday/storage/search/column/segment"
+	"mayday/storage/search/lucene"
+	"mayday/storage/search/plan"
+	"mayday/storage/search/text"
+)
+
+// filter evaluates the expressions of one plan, segment by segment. Compiled
+// patterns are kept between segments.
+type filter struct {
+	fields   map[*plan.Field]int
+	patterns map[*plan.Expr]*pattern
+}
+
+// pattern is a string test that was compiled once.
+type pattern struct {
+	op      plan.Op
+	literal string // Contains, Prefix and Suffix without live wildcards
+	isPlain bool
+	dfa     *lucene.DFA
+	needle  string // every match holds it
+	words   []string
+}
+
+// Rows evaluates e over the rows of a segment.
+func (f *filter) Rows(s *segment.Segment, e *plan.Expr) (segment.Bitmap, error) {
+	if c, ok := f.oneColumn(s, e); ok {
+		ords, err := f.ordinals(s, c, e)
+		if err != nil {
+			return nil, err
+		}
+		return c.RowsOf(ords), nil
+	}
+	n := s.Footer.Rows
+	switch e.Op {
+	case plan.Never:
+		return segment.NewBitmap(n), nil
+	case plan.Not:
+		b, err := f.Rows(s, e.Args[0])
+		if err == nil {
+			b.Not(n)
+		}
+		return b, err
+	case plan.And, plan.Or:
+		var all segment.Bitmap
+		for _, a := range e.Args {
+			b, err := f.Rows(s, a)
+			if err != nil {
+				return nil, err
+			}
+			switch {
+			case all == nil:
+				all = b
+			case e.Op == plan.And:
+				all.And(b)
+			default:
+				all.Or(b)
+			}
+		}
+		if all == nil {
+			all = segment.NewBitmap(n)
+		}
+		return all, nil
+	}
+	return f.leaf(s, e)
+}
+
+// oneColumn says whether e tests a single-valued string column alone, so that
+// the whole of it can be decided once for each distinct value.
+func (f *filter) oneColumn(s *segment.Segment, e *plan.Expr) (*segment.Column, bool) {
+	leaf := e
+	for leaf.Op <= plan.Not {
+		if len(leaf.Args) == 0 {
+			return nil, false
+		}
+		leaf = leaf.Args[0]
+	}
+	i, ok := f.fields[leaf.Field]
+	if !ok || s.Cols[i] == nil || s.Cols[i].Meta.Kind != segment.KindString || !onlyField(e, leaf.Field) {
+		return nil, false
+	}
+	return s.Cols[i], true
+}
+
+// onlyField walks an expression, which is three levels deep at most.
+func onlyField(e *plan.Expr, field *plan.Field) bool {
+	if e.Op > plan.Not {
+		return e.Field == field
+	}
+	return !slices.ContainsFunc(e.Args, func(a *plan.Expr) bool { return !onlyField(a, field) })
+}
+
+// ordinals evaluates e for the ordinals of a kindString column: 0 is absent,
+// v+1 the dictionary's v.
+func (f *filter) ordinals(s *segment.Segment, c *segment.Column, e *plan.Expr) (segment.Bitmap, error) {
+	n := c.Dict.N + 1
+	switch e.Op {
+	case plan.Never:
+		return segment.NewBitmap(n), nil
+	case plan.Not:
+		b, err := f.ordinals(s, c, e.Args[0])
+		if err == nil {
+			b.Not(n)
+		}
+		return b, err
+	case plan.And, plan.Or:
+		var all segment.Bitmap
+		for _, a := range e.Args {
+			b, err := f.ordinals(s, c, a)
+			if err != nil {
+				return nil, err
+			}
+			switch {
+			case all == nil:
+				all = b
+			case e.Op == plan.And:
+				all.And(b)
+			default:
+				all.Or(b)
+			}
+		}
+		if all == nil {
+			all = segment.NewBitmap(n)
+		}
+		return all, nil
+	case plan.Null:
+		b := segment.NewBitmap(n)
+		b.Set(0)
+		return b, nil
+	}
+	b := segment.NewBitmap(n)
+	err := f.matching(s, c, &c.Dict, e, func(v uint32) { b.Set(int(v) + 1) })
+	return b, err
+}
+
+// leaf evaluates a test that rowsOf does not serve.
+func (f *filter) leaf(s *segment.Segment, e *plan.Expr) (segment.Bitmap, error) {
+	n := s.Footer.Rows
+	out := segment.NewBitmap(n)
+	i, ok := f.fields[e.Field]
+	var c *segment.Column
+	if ok {
+		c = s.Cols[i]
+	}
+	if c == nil {
+		if e.Op == plan.Null {
+			out.Not(n)
+		}
+		return out, nil
+	}
+	switch c.Meta.Kind {
+	case segment.KindID:
+		if id, ok := search.ParseID(e.Text); ok && (e.Op == plan.Match || e.Op == plan.Equal) {
+			if row := s.FindRow(id); row >= 0 {
+				out.Set(row)
+			}
+		}
+	case segment.KindInt, segment.KindFloat, segment.KindBool:
+		c.Numbers(e, out)
+	case segment.KindString: // a leaf of a mixed expression
+		ords, err := f.ordinals(s, c, e)
+		if err != nil {
+			return nil, err
+		}
+		return c.RowsOf(ords), nil
+	case segment.KindList, segment.KindToken:
+		return out, f.lists(s, c, e, out)
+	}
+	return out, nil
+}
+
+// lists tests a column of many values a row.
+func (f *filter) lists(s *segment.Segment, c *segment.Column, e *plan.Expr, out segment.Bitmap) error {
+	d := &c.Dict
+	if c.Meta.Kind == segment.KindToken {
+		d = &c.Folded
+	}
+	if e.Op == plan.Null {
+		for row := range c.N {
+			if c.Starts[row] == c.Starts[row+1] {
+				out.Set(row)
+			}
+		}
+		return nil
+	}
+	hit := segment.NewBitmap(d.N)
+	if err := f.matching(s, c, d, e, func(v uint32) { hit.Set(int(v)) }); err != nil {
+		return err
+	}
+	for row := range c.N {
+		for i := c.Starts[row]; i < c.Starts[row+1]; i++ {
+			o := c.Ord(int(i))
+			if c.Fold != nil {
+				if o = c.Fold[o]; o == 0 {
+					continue
+				}
+				o--
+			}
+			if hit.Has(int(o)) {
+				out.Set(row)
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// compile prepares the test of a leaf once.
+func (f *filter) compile(e *plan.Expr) (*pattern, error) {
+	if p := f.patterns[e]; p != nil {
+		return p, nil
+	}
+	p := &pattern{op: e.Op}
+	var err error
+	switch e.Op {
+	case plan.Match:
+		switch e.Field.Storage {
+		case plan.Text:
+			p.words = text.Split(e.Text)
+		case plan.Semicolon:
+			p.words = text.Tokens(e.Text)
+		}
+	case plan.Contains, plan.Prefix, plan.Suffix:
+		if p.literal, p.isPlain = lucene.Literal(e.Text); !p.isPlain {
+			p.dfa, err = lucene.Wildcard(star(e.Op != plan.Prefix) + e.Text + star(e.Op != plan.Suffix))
+		}
+	case plan.Regexp:
+		if p.dfa, err = lucene.Regexp(e.Text); err == nil {
+			p.needle = p.dfa.Required()
+		}
+	}
+	if err != nil {
+		return nil, &plan.Error{Param: e.Field.Name, Message: "Bad value for parameter " + e.Field.Name + ": " + err.Error()}
+	}
+	f.patterns[e] = p
+	return p, nil
+}
+
+func star(yes bool) string {
+	if yes {
+		return "*"
+	}
+	return ""
+}
+
+// matching calls hit for the dictionary entries that a leaf accepts.
+func (f *filter) matching(s *segment.Segment, c *segment.Column, d *segment.Dict, e *plan.Expr, hit func(v uint32)) error {
+	p, err := f.compile(e)
+	if err != nil {
+		return err
+	}
+	switch {
+	case e.Op == plan.Equal, e.Op == plan.Match && e.Field.Storage == plan.Keyword:
+		if v, ok := d.Find(e.Text); ok {
+			hit(v)
+		}
+	case e.Op == plan.Match && e.Field.Storage == plan.Semicolon:
+		for _, w := range p.words {
+			if v, ok := d.Find(w); ok {
+				hit(v)
+			}
+		}
+	case e.Op == plan.Match:
+		withWords(c, p.words, hit)
+	case p.isPlain && e.Op == plan.Prefix:
+		for v := d.Search(p.literal); v < d.N && d.HasPrefix(uint32(v), p.literal); v++ {
+			hit(uint32(v))
+		}
+	case p.isPlain:
+		return f.plain(d, p, hit)
+	case p.dfa != nil:
+		if err := automaton(d, p, hit); err != nil {
+			return &plan.Error{Param: e.Field.Name, Message: "Bad value for parameter " + e.Field.Name + ": " + err.Error()}
+		}
+	}
+	return nil
+}
+
+// plain finds a literal at the end or anywhere.
+func (f *filter) plain(d *segment.Dict, p *pattern, hit func(uint32)) error {
+	lit := []byte(p.literal)
+	switch {
+	case len(lit) == 0:
+		for v := range d.N {
+			hit(uint32(v))
+		}
+	case d.Sep == "" && p.op == plan.Suffix:
+		for v := range d.N {
+			if bytes.HasSuffix(d.Entry(uint32(v)), lit) {
+				hit(uint32(v))
+			}
+		}
+	case d.Sep == "":
+		d.Containing(lit, hit)
+	case p.op == plan.Contains && !straddles(p.literal, d.Sep):
+		parts := segment.NewBitmap(d.Entries())
+		d.Containing(lit, func(v uint32) { parts.Set(int(v)) })
+		d.ValuesWith(parts, hit)
+	default:
+		return joined(d, p, hit)
+	}
+	return nil
+}
+
+// straddles says whether a literal could lie across a separator: it holds a
+// piece of it at an end, or all of it.
+func straddles(lit, sep string) bool {
+	if strings.Contains(lit, strings.TrimSpace(sep)) {
+		return true
+	}
+	for n := 1; n < len(sep); n++ {
+		if strings.HasSuffix(lit, sep[:n]) || strings.HasPrefix(lit, sep[len(sep)-n:]) {
+			return true
+		}
+	}
+	return false
+}
+
+// joined tests composite values written out, where a literal may lie across
+// parts.
+func joined(d *segment.Dict, p *pattern, hit func(uint32)) error {
+	var buf []byte
+	lit := []byte(p.literal)
+	for v := range d.N {
+		buf = d.Value(buf[:0], uint32(v))
+		ok := bytes.HasSuffix(buf, lit)
+		if p.op == plan.Contains {
+			ok = bytes.Contains(buf, lit)
+		}
+		if ok {
+			hit(uint32(v))
+		}
+	}
+	return nil
+}
+
+// automaton runs a compiled pattern over every entry.
+func automaton(d *segment.Dict, p *pattern, hit func(uint32)) error {
+	a := p.dfa
+	if d.Sep != "" {
+		return automatonParts(d, a, hit)
+	}
+	needle := []byte(p.needle)
+	if len(needle) > 1 {
+		d.Containing(needle, func(v uint32) {
+			if a.Match(d.Entry(v)) {
+				hit(v)
+			}
+		})
+		return a.Err()
+	}
+	for v := range d.N {
+		if a.Match(d.Entry(uint32(v))) {
+			hit(uint32(v))
+		}
+		if a.Err() != nil {
+			return a.Err()
+		}
+	}
+	return a.Err()
+}
+
+// automatonParts runs over composite values and reads each part once for each
+// State that it is met in.
+func automatonParts(d *segment.Dict, a *lucene.DFA, hit func(uint32)) error {
+	memo := map[uint64]lucene.State{}
+	first := make([]lucene.State, d.Entries()) // from the start state, the usual one
+	for i := range first {
+		first[i] = -1
+	}
+	step := func(s lucene.State, part uint32) lucene.State {
+		if s == a.Start() {
+			if first[part] < 0 {
+				first[part] = a.Step(s, d.Entry(part))
+			}
+			return first[part]
+		}
+		key := uint64(s)<<32 | uint64(part)
+		to, ok := memo[key]
+		if !ok {
+			to = a.Step(s, d.Entry(part))
+			if len(memo) < maxMemo {
+				memo[key] = to
+			}
+		}
+		return to
+	}
+	sep := []byte(d.Sep)
+	for v := range d.N {
+		s := a.Start()
+		for i, p := range d.Parts[d.PartAt[v]:d.PartAt[v+1]] {
+			if i > 0 {
+				s = a.Step(s, sep)
+			}
+			if s = step(s, p); s == lucene.Dead {
+				break
+			}
+		}
+		if a.Accept(s) {
+			hit(uint32(v))
+		}
+		if a.Err() != nil {
+			return a.Err()
+		}
+	}
+	return a.Err()
+}
+
+// maxMemo bounds the remembered (state, part) pairs to some 50 MB.
+const maxMemo = 1 << 20
+
+// withWords finds the entries that hold any of the words. A text of several
+// Parts holds the words of its parts: separators belong to no word.
+func withWords(c *segment.Column, words []string, hit func(uint32)) {
+	if len(words) == 0 {
+		return
+	}
+	want := make(map[string]bool, len(words))
+	for _, w := range words {
+		want[w] = true
+	}
+	d := &c.Dict
+	found := segment.NewBitmap(d.Entries())
+	for v := range d.Entries() {
+		text.Words(d.EntryString(uint32(v)), func(w string) bool {
+			if want[w] {
+				found.Set(v)
+				return false
+			}
+			return true
+		})
+	}
+	if d.Sep != "" {
+		d.ValuesWith(found, hit)
+		return
+	}
+	found.Each(func(v int) { hit(uint32(v)) })
+}

@@ -1,0 +1,250 @@
+// Package query executes Super Search plans over the segments of one snapshot.
+//
+// Filters turn string tests into sets of ordinals, then into bitmaps of rows
+// (filter.go). Aggregations number the keys of rows (keys.go, globals.go) and
+// count pairs of bucket and key, level by level: the buckets of a level are
+// fixed before the next one is counted, so every count is exact (aggregate.go).
+// hits.go sorts and copies the page asked for.
+//
+// Memory is accounted, time comes from the context. Strings in mapped files are
+// copied into the answer, never kept.
+package query
+
+import (
+	"context"
+	"runtime/debug"
+	"strings"
+
+	"mayday/app/fault"
+	"mayday/storage/search"
+	"mayday/storage/search/column/segment"
+	"mayday/storage/search/plan"
+)
+
+// query is one running search.
+type query struct {
+	s       *Searcher
+	ctx     context.Context
+	plan    *plan.Plan
+	filter  *filter
+	picked  []*selection
+	held    map[int]*globals
+	bytes   int64 // accounted
+	buckets int
+	visited *segment.Segment // being read, for the case of a fault
+	missing []string         // weeks that could not be read
+}
+
+// selection is a segment and its rows that pass the filters.
+type selection struct {
+	Part
+	selected segment.Bitmap
+	count    int
+}
+
+// Part is a segment and its deleted rows, as one snapshot has them.
+type Part struct {
+	*segment.Segment
+	Dead segment.Bitmap // nil: none
+}
+
+// State is what a query sees of the index.
+type State struct {
+	Parts  []Part
+	Broken []string                  // weeks that lost a segment
+	Stale  map[string]bool           // fields whose stored type differs in some segment
+	Skip   map[*segment.Segment]bool // segments that failed under this query before
+}
+
+// Searcher executes plans over the segments it is given. It keeps the tables
+// of global ordinals between queries.
+type Searcher struct {
+	Table   *plan.Fields
+	Bytes   int64 // a query's accounted memory
+	Buckets int   // of one answer
+	Secret  []byte
+	Globals globalsCache
+}
+
+// Search answers a plan. When reading a segment faults, broken is that segment
+// And err says what happened; the caller asks again without it.
+func (s *Searcher) Search(ctx context.Context, p *plan.Plan, st *State) (res *search.Result, broken *segment.Segment, err error) {
+	q := &query{s: s, ctx: ctx, plan: p, held: map[int]*globals{}, filter: s.newFilter()}
+	defer q.release()
+	return q.run(st)
+}
+
+func (s *Searcher) newFilter() *filter {
+	f := &filter{fields: make(map[*plan.Field]int, len(s.Table.All())), patterns: map[*plan.Expr]*pattern{}}
+	for i := range s.Table.All() {
+		f.fields[&s.Table.All()[i]] = i
+	}
+	return f
+}
+
+// run answers the plan. When reading a segment faults, broken is that segment
+// And err says what happened.
+func (q *query) run(st *State) (res *search.Result, broken *segment.Segment, err error) {
+	defer PanicOnFault()()
+	defer func() {
+		if r := recover(); r != nil {
+			if q.visited == nil {
+				panic(r)
+			}
+			broken, err = q.visited, fault.New(fault.Malformed, "reading segment %s of week %s: %v", q.visited.Name, q.visited.Week, r)
+		}
+	}()
+	res = &search.Result{Hits: []search.Hit{}, Facets: search.Facets{}, Errors: []search.Error{}}
+	q.reportMissing(st, res)
+	for _, l := range st.Parts {
+		if st.Skip[l.Segment] || !l.Overlaps(q.plan) {
+			continue
+		}
+		if err := q.alive(); err != nil {
+			return nil, nil, err
+		}
+		sel, err := q.selectRows(l)
+		if err != nil {
+			return nil, nil, err
+		}
+		if sel.count > 0 {
+			q.picked = append(q.picked, sel)
+			res.Total += int64(sel.count)
+		}
+	}
+	rels := make([]relation, len(q.picked))
+	for i := range q.plan.Aggs {
+		a := &q.plan.Aggs[i]
+		facets, err := q.aggregate(a, rels, 1)
+		if err != nil {
+			return nil, nil, err
+		}
+		res.Facets[a.Name] = facets[0]
+	}
+	err = q.hits(res)
+	q.visited = nil
+	for name := range st.Stale {
+		if q.uses(name) {
+			res.Warnings = append(res.Warnings, "field "+name+" has another type in some weeks and counts as absent there: reindex")
+		}
+	}
+	return res, nil, err
+}
+
+// reportMissing names the weeks in the plan's range that lost a segment.
+func (q *query) reportMissing(st *State, res *search.Result) {
+	lost := map[string]bool{}
+	for _, w := range st.Broken {
+		lost["socorro"+strings.ReplaceAll(w, "/", "")] = true
+	}
+	for s := range st.Skip {
+		lost["socorro"+strings.ReplaceAll(s.Week, "/", "")] = true
+	}
+	if len(lost) == 0 {
+		return
+	}
+	for _, w := range q.plan.Weeks() {
+		if lost[w] {
+			res.Errors = append(res.Errors, search.Error{Type: "missing_index", Index: w})
+		}
+	}
+}
+
+// uses says whether the plan reads a field.
+func (q *query) uses(name string) bool {
+	for _, c := range q.plan.Columns {
+		if c.Name == name {
+			return true
+		}
+	}
+	for _, e := range q.plan.Filters {
+		for e.Op <= plan.Not && len(e.Args) > 0 {
+			e = e.Args[0]
+		}
+		if e.Field != nil && e.Field.Name == name {
+			return true
+		}
+	}
+	for i := range q.plan.Aggs {
+		for list := q.plan.Aggs[i : i+1]; len(list) > 0; list = list[0].Subs {
+			for j := range list {
+				if list[j].Field.Name == name {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// selectRows evaluates the filters on one segment.
+func (q *query) selectRows(l Part) (*selection, error) {
+	q.visited = l.Segment
+	n := l.Footer.Rows
+	if err := q.take(int64(n) / 8); err != nil {
+		return nil, err
+	}
+	rows := segment.NewBitmap(n)
+	lo, hi := l.DateRange(q.plan.From, q.plan.To)
+	rows.Fill(lo, hi)
+	if l.Dead != nil {
+		rows.AndNot(l.Dead)
+	}
+	for _, e := range q.plan.Filters {
+		b, err := q.filter.Rows(l.Segment, e)
+		if err != nil {
+			return nil, fault.As(fault.Invalid, err, "super search")
+		}
+		rows.And(b)
+	}
+	return &selection{l, rows, rows.Count()}, nil
+}
+
+// alive ends a query whose request or time is over.
+func (q *query) alive() error { return q.ctx.Err() }
+
+// take accounts memory that the query is about to use.
+func (q *query) take(n int64) error {
+	if q.bytes += n; q.bytes > q.s.Bytes {
+		return fault.New(fault.TooLarge, "the search needs more than %d MiB (search.memory): narrow the dates or ask for less", q.s.Bytes>>20)
+	}
+	return nil
+}
+
+func (q *query) give(n int64) { q.bytes -= n }
+
+// settle accounts what a keyer interned.
+func (q *query) settle(k *keyer) error {
+	n := int64(len(k.intern.table))*4 + int64(cap(k.intern.keys))*8
+	if err := q.take(n); err != nil {
+		return err
+	}
+	q.give(n) // its life ends with the aggregation
+	return nil
+}
+
+// Globals gives the table of a string field for the length of the query.
+func (q *query) globals(field int) *globals {
+	if g := q.held[field]; g != nil {
+		return g
+	}
+	g := q.s.Globals.get(field)
+	q.held[field] = g
+	return g
+}
+
+func (q *query) release() {
+	for _, g := range q.held {
+		g.drop()
+	}
+	if len(q.held) > 0 {
+		q.s.Globals.trim()
+	}
+}
+
+// PanicOnFault has page faults of this goroutine panic; the function it gives
+// ends that.
+func PanicOnFault() (restore func()) {
+	old := debug.SetPanicOnFault(true)
+	return func() { debug.SetPanicOnFault(old) }
+}
