@@ -29,6 +29,8 @@ func commands() []*cli.Command {
 		cmdSchema(),
 		cmdWalkDump(),
 		cmdSignature(),
+		cmdSubmit(),
+		cmdThrottle(),
 		cmdUser(),
 		cmdToken(),
 		cmdImport(),
