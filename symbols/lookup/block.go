@@ -69,16 +69,6 @@ func (s *blockStore) verify(k int) bool {
 	return true
 }
 
-// text returns the text at r: its length and its bytes.
-func (s *blockStore) text(r ref) []byte {
-	b := s.from(r)
-	n, k := binary.Uvarint(b)
-	if k <= 0 || n > uint64(len(b)-k) {
-		return nil
-	}
-	return b[k : k+int(n)]
-}
-
 // blockWriter fills blocks.
 type blockWriter struct {
 	blocks [][]byte

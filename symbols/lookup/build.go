@@ -40,6 +40,9 @@ type item struct {
 type Builder struct {
 	w      blockWriter
 	intern interner
+	// names packs those of functions, paths those of files; plain keeps texts
+	// as they are.
+	names, paths, plain namePacker
 
 	fn     packer
 	inFunc bool
@@ -86,7 +89,8 @@ type winItem struct {
 
 // NewBuilder makes an empty builder.
 func NewBuilder() *Builder {
-	return &Builder{rules: map[string]uint32{}, intern: newInterner()}
+	return &Builder{rules: map[string]uint32{}, intern: newInterner(), names: namePacker{form: formName}, paths: namePacker{form: formPath},
+		plain: namePacker{raw: true}}
 }
 
 // Add packs one record.
@@ -114,20 +118,20 @@ func (b *Builder) addBlock(r *sym.Record) {
 	switch r.Kind {
 	case sym.KindFile:
 		b.counts.Files++
-		b.files = append(b.files, entry{uint64(r.ID), uint32(b.text(r.Text))})
+		b.files = append(b.files, entry{uint64(r.ID), uint32(b.text(r.Text, &b.paths))})
 	case sym.KindInlineOrigin:
 		b.counts.Origins++
-		b.origins = append(b.origins, entry{uint64(r.ID), uint32(b.text(r.Text))})
+		b.origins = append(b.origins, entry{uint64(r.ID), uint32(b.text(r.Text, &b.names))})
 	case sym.KindInfo:
-		b.infos = append(b.infos, entry{uint64(len(b.infos)), uint32(b.text(r.Text))})
+		b.infos = append(b.infos, entry{uint64(len(b.infos)), uint32(b.text(r.Text, &b.plain))})
 	case sym.KindFunc:
 		b.counts.Funcs++
 		b.endFunc()
-		b.fn.begin(r, b.text(r.Text))
+		b.fn.begin(r, b.text(r.Text, &b.names))
 		b.inFunc = true
 	case sym.KindPublic:
 		b.counts.Publics++
-		p := public{address: r.Address, param: r.ParamSize, name: b.text(r.Text)}
+		p := public{address: r.Address, param: r.ParamSize, name: b.text(r.Text, &b.names)}
 		if r.Multiple {
 			p.flags = funcMultiple
 		}
@@ -145,13 +149,14 @@ func (b *Builder) addBlock(r *sym.Record) {
 }
 
 // text packs a name once and returns where.
-func (b *Builder) text(t []byte) ref {
-	at, slot, found := b.intern.find(&b.w, t)
+func (b *Builder) text(t []byte, n *namePacker) ref {
+	form, t := n.pack(t)
+	b.scratch = binary.AppendUvarint(b.scratch[:0], uint64(len(t))<<formBits|uint64(form))
+	b.scratch = append(b.scratch, t...)
+	at, slot, found := b.intern.find(&b.w, b.scratch)
 	if found {
 		return at
 	}
-	b.scratch = binary.AppendUvarint(b.scratch[:0], uint64(len(t)))
-	b.scratch = append(b.scratch, t...)
 	at = b.w.add(b.scratch)
 	b.intern.set(slot, at)
 	return at
@@ -164,7 +169,7 @@ func (b *Builder) rule(t []byte) uint32 {
 	}
 	n := uint32(len(b.ruleTexts))
 	b.rules[string(t)] = n
-	b.ruleTexts = append(b.ruleTexts, entry{uint64(n), uint32(b.text(t))})
+	b.ruleTexts = append(b.ruleTexts, entry{uint64(n), uint32(b.text(t, &b.plain))})
 	return n
 }
 
@@ -236,7 +241,7 @@ func (b *Builder) Table(m symbols.Module, v symbols.Verdict) (*Table, error) {
 	b.intern = interner{}
 	sortItems(b.funcs, func(x, y item) int { return cmp.Compare(x.start, y.start) })
 	sortItems(b.idle, func(x, y item) int { return cmp.Compare(x.start, y.start) })
-	t := &Table{module: m, verdict: v, counts: b.counts, oldInlines: b.oldInlines}
+	t := &Table{module: m, verdict: v, counts: b.counts, oldInlines: b.oldInlines, names: b.names.dict, paths: b.paths.dict}
 	t.funcs = b.w.addIndex(entries(b.funcs))
 	t.idleFuncs = b.w.addIndex(entries(b.idle))
 	t.publics = b.addPublics()
@@ -363,7 +368,8 @@ func newInterner() interner {
 	return interner{seed: maphash.MakeSeed(), slots: make([]uint64, 1<<10)}
 }
 
-// find returns where t is packed, or the slot it is to take.
+// find returns where t, with its length before it, was written, or the slot
+// it is to take.
 func (n *interner) find(w *blockWriter, t []byte) (ref, uint64, bool) {
 	if n.used*3 > len(n.slots)*2 {
 		n.grow()
@@ -375,7 +381,7 @@ func (n *interner) find(w *blockWriter, t []byte) (ref, uint64, bool) {
 		if s == 0 {
 			return 0, uint64(i)<<32 | uint64(h), false
 		}
-		if uint32(s>>32) == h && bytes.Equal(w.text(ref(uint32(s)-1)), t) {
+		if uint32(s>>32) == h && w.has(ref(uint32(s)-1), t) {
 			return ref(uint32(s) - 1), 0, true
 		}
 	}
@@ -402,19 +408,12 @@ func (n *interner) grow() {
 	}
 }
 
-// text returns the text at r among the blocks written so far.
-func (w *blockWriter) text(r ref) []byte {
+// has reports whether t is what was written at r.
+func (w *blockWriter) has(r ref, t []byte) bool {
 	k, off := int(r>>blockBits), int(r&(BlockSize-1))
 	b := w.cur
 	if k < len(w.blocks) {
 		b = w.blocks[k]
 	}
-	if off > len(b) {
-		return nil
-	}
-	n, used := binary.Uvarint(b[off:])
-	if used <= 0 || n > uint64(len(b)-off-used) {
-		return nil
-	}
-	return b[off+used : off+used+int(n)]
+	return off <= len(b) && bytes.HasPrefix(b[off:], t)
 }

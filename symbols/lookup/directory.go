@@ -62,6 +62,8 @@ func (t *Table) AppendDirectory(b []byte) []byte {
 	for _, n := range c.numbers() {
 		b = binary.AppendUvarint(b, *n)
 	}
+	b = t.names.append(b)
+	b = t.paths.append(b)
 	for _, x := range t.indexes() {
 		b = binary.AppendUvarint(b, uint64(x.count))
 		b = binary.AppendUvarint(b, uint64(len(x.chunks)))
@@ -94,6 +96,7 @@ func Open(directory []byte, blocks [][]byte, check func(k int) bool) (*Table, er
 	for _, n := range t.counts.numbers() {
 		*n = d.uvarint()
 	}
+	t.names, t.paths = d.dictionary(), d.dictionary()
 	for _, x := range t.indexes() {
 		x.decode(&d)
 	}
@@ -132,4 +135,31 @@ func (d *decoder) string() string {
 	}
 	d.i += int(n)
 	return string(d.b[d.i-int(n) : d.i])
+}
+
+// append writes the texts of a dictionary, of which there may be none.
+func (d *dictionary) append(b []byte) []byte {
+	if d == nil {
+		return append(b, 0)
+	}
+	b = append(b, byte(len(d.texts)))
+	for _, t := range d.texts {
+		b = append(b, byte(len(t)))
+		b = append(b, t...)
+	}
+	return b
+}
+
+// dictionary reads the texts of a dictionary. It is good for unpacking alone.
+func (d *decoder) dictionary() *dictionary {
+	var x dictionary
+	for n := d.byte(); n > 0 && !d.bad; n-- {
+		t := d.string()
+		if len(t) > maxText || len(x.texts) == maxCodes {
+			d.bad = true
+			break
+		}
+		x.texts = append(x.texts, t)
+	}
+	return &x
 }

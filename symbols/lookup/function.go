@@ -19,7 +19,8 @@ import (
 //
 //	tag     byte: low bits depth − depth before + 3, or 7 and the depth follows;
 //	        inlineMore: a further range of the record before
-//	        inlineSameFile: the call file is that of the record before
+//	        inlineSameFile, inlineFirst: the call file is that of the record before,
+//	        of the first record
 //	start   zigzag, from the start of the range before, or the function
 //	size    uvarint
 //	line, file, origin of the call, unless inlineMore
@@ -42,6 +43,7 @@ const (
 	inlineMore     = 1 << 3
 	inlineSameFile = 1 << 4
 	inlineNoFile   = 1 << 5 // the old form: no call file
+	inlineFirst    = 1 << 6 // the call file is that of the function's first record
 )
 
 const (
@@ -87,8 +89,10 @@ type srcLine struct {
 // spanReader steps through the INLINE ranges of a packed function. The caller
 // counts.
 type spanReader struct {
-	d *decoder
-	s span
+	d     *decoder
+	s     span
+	first uint32 // call file of the first record
+	begun bool
 }
 
 func (r *spanReader) next() *span {
@@ -107,8 +111,13 @@ func (r *spanReader) next() *span {
 		switch {
 		case tag&inlineNoFile != 0:
 			s.file = sym.NoFile
+		case tag&inlineFirst != 0:
+			s.file = r.first
 		case tag&inlineSameFile == 0:
 			s.file = uint32(d.uvarint())
+		}
+		if !r.begun {
+			r.begun, r.first = true, s.file
 		}
 		s.origin = uint32(d.uvarint())
 	}
@@ -152,19 +161,20 @@ func (r *lineReader) next() *srcLine {
 
 // packer packs one function at a time.
 type packer struct {
-	address      uint64
-	head         head
-	inlines      []byte
-	inlineCount  int
-	lastSpan     span
-	lines        []byte
-	lineCount    int
-	lastLine     srcLine
-	lineEnd      uint64
-	firstFile    uint32
-	regularLines bool
-	spans        []span // to see whether they nest
-	out          []byte
+	address       uint64
+	head          head
+	inlines       []byte
+	inlineCount   int
+	lastSpan      span
+	firstCallFile uint32
+	lines         []byte
+	lineCount     int
+	lastLine      srcLine
+	lineEnd       uint64
+	firstFile     uint32
+	regularLines  bool
+	spans         []span // to see whether they nest
+	out           []byte
 }
 
 // begin starts a function.
@@ -195,6 +205,11 @@ func (p *packer) inline(r *sym.Record) {
 			tag |= inlineNoFile
 		case s.file == last.file && p.inlineCount > 0:
 			tag |= inlineSameFile
+		case s.file == p.firstCallFile && p.inlineCount > 0:
+			tag |= inlineFirst
+		}
+		if p.inlineCount == 0 {
+			p.firstCallFile = s.file
 		}
 		b := append(p.inlines, tag)
 		if tag&inlineDepth == 7 {
@@ -204,7 +219,7 @@ func (p *packer) inline(r *sym.Record) {
 		b = binary.AppendUvarint(b, s.size)
 		if !s.more {
 			b = binary.AppendUvarint(b, uint64(s.line))
-			if tag&(inlineSameFile|inlineNoFile) == 0 {
+			if tag&(inlineSameFile|inlineNoFile|inlineFirst) == 0 {
 				b = binary.AppendUvarint(b, uint64(s.file))
 			}
 			b = binary.AppendUvarint(b, uint64(s.origin))

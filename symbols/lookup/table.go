@@ -40,6 +40,8 @@ type Table struct {
 	// where INLINE_ORIGIN records carry a file number before the name.
 	oldInlines bool
 
+	names, paths *dictionary // of packed names; nil: none are packed
+
 	funcs, idleFuncs       index // address → packed function
 	publics                index // address → packed PUBLIC records of the address
 	cfi, idleCFI           index // address → packed STACK CFI records
@@ -203,7 +205,7 @@ func (t *Table) publicAfter(h *Hit, param uint32, name ref) bool {
 	if param != h.ParamSize {
 		return param > h.ParamSize
 	}
-	return string(t.store.text(name)) >= string(t.store.text(h.name))
+	return string(t.text(name)) >= string(t.text(h.name))
 }
 
 // symbolic finds what covers p by symbolic's rules. With functionsOnly a
@@ -324,7 +326,7 @@ func (t *Table) rule(n uint64) string {
 	if !ok {
 		return ""
 	}
-	return string(t.store.text(ref(at)))
+	return string(t.text(ref(at)))
 }
 
 // winAt returns the STACK WIN record of one list that covers p.

@@ -149,7 +149,7 @@ func (t *Table) origin(id uint32) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	name := valid(t.store.text(ref(at)))
+	name := valid(t.text(ref(at)))
 	if t.oldInlines {
 		if n, rest, ok := strings.Cut(name, " "); ok && strings.Trim(n, "-0123456789") == "" {
 			name = rest
@@ -158,7 +158,7 @@ func (t *Table) origin(id uint32) (string, bool) {
 	return name, true
 }
 
-func (v View) text(r ref) string { return valid(v.t.store.text(r)) }
+func (v View) text(r ref) string { return valid(v.t.text(r)) }
 
 // valid makes a string of a name; bytes that are no UTF-8 are replaced, as
 // answers are JSON.

@@ -24,9 +24,10 @@ const (
 	// MaxLine is the length from which a line is skipped, as minidump-stackwalk
 	// does: it reads through a buffer of 160 KiB.
 	MaxLine = 160 << 10
-	// bufferSize holds a longest line and a good deal more, so that moving the
-	// unread rest to the front is rare.
-	bufferSize = 512 << 10
+	// readSize is how much is read at a time: little enough to stay in the
+	// processor's cache until it is parsed.
+	readSize   = 64 << 10
+	bufferSize = MaxLine + readSize
 	// MaxSkippedLines is how many numbers of skipped lines a verdict keeps.
 	MaxSkippedLines = 10
 	// fastLine is more than a line record can fill: 16 + 8 + 10 + 10 digits,
@@ -230,7 +231,7 @@ func (s *Scanner) fill() bool {
 	s.end -= s.pos
 	s.pos = 0
 	for empty := 0; ; empty++ {
-		n, err := s.r.Read(s.buf[s.end:])
+		n, err := s.r.Read(s.buf[s.end:min(s.end+readSize, len(s.buf))])
 		s.end += n
 		switch {
 		case err == io.EOF:

@@ -1,0 +1,217 @@
+package lookup
+
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+)
+
+// Names are most of a symbol file and much alike. They are packed with a
+// dictionary of up to 127 short texts that is made from the first names of
+// the file: a byte below 128 stands for itself, one from 128 on for a text of
+// the dictionary, and escape for the byte that follows it. Packing looks at
+// each byte once or twice, unpacking copies.
+const (
+	firstCode = 128
+	escape    = 255
+	maxCodes  = escape - firstCode
+	// maxText is the longest text of a dictionary: what fits a word.
+	maxText = 8
+	// sampleSize is how much is looked at to make a dictionary, and how much a
+	// file has to have before it gets one.
+	sampleSize = 64 << 10
+	// trainRounds is how often the dictionary is refined: each round joins the
+	// texts of the round before.
+	trainRounds = 6
+	// hashBits is the size of the table of texts of three bytes and more.
+	hashBits = 12
+)
+
+// Forms of a packed name, in the low bits of its length.
+const (
+	formRaw = iota
+	formName
+	formPath
+	formBits = 2
+)
+
+// dictionary packs names.
+type dictionary struct {
+	texts []string
+	// long finds a text by the hash of its first three bytes, short by its
+	// first two; a code of 0 is none.
+	long  []dictText
+	short []uint8
+}
+
+// dictText is a text of a dictionary as a word of its bytes.
+type dictText struct {
+	word uint64
+	size uint8
+	code uint8
+}
+
+func hash3(word uint64) uint64 {
+	return (word & 0xffffff) * 0x9E3779B97F4A7C15 >> (64 - hashBits)
+}
+
+// newDictionary makes a dictionary of texts; of two that share a place in a
+// table the first counts.
+func newDictionary(texts []string) *dictionary {
+	d := &dictionary{long: make([]dictText, 1<<hashBits), short: make([]uint8, 1<<16)}
+	for _, t := range texts {
+		if len(t) < 2 || len(t) > maxText || len(d.texts) == maxCodes {
+			continue
+		}
+		var b [8]byte
+		copy(b[:], t)
+		e := dictText{word: binary.LittleEndian.Uint64(b[:]), size: uint8(len(t)), code: uint8(firstCode + len(d.texts))}
+		if e.size == 2 {
+			if d.short[uint16(e.word)] != 0 {
+				continue
+			}
+			d.short[uint16(e.word)] = e.code
+		} else {
+			p := &d.long[hash3(e.word)]
+			if p.code != 0 {
+				continue
+			}
+			*p = e
+		}
+		d.texts = append(d.texts, t)
+	}
+	return d
+}
+
+// match finds the code for the start of word, of which n bytes count, and how
+// many bytes it stands for. Code 0 is none.
+func (d *dictionary) match(word uint64, n int) (code, size uint8) {
+	if e := d.long[hash3(word)]; e.code != 0 && int(e.size) <= n && word&(1<<(8*e.size)-1) == e.word {
+		return e.code, e.size
+	}
+	if c := d.short[uint16(word)]; c != 0 && n >= 2 {
+		return c, 2
+	}
+	return 0, 1
+}
+
+// pack appends the packed form of t to b.
+func (d *dictionary) pack(b, t []byte) []byte {
+	for len(t) > 0 {
+		var word uint64
+		if len(t) >= 8 {
+			word = binary.LittleEndian.Uint64(t)
+		} else {
+			for i, c := range t {
+				word |= uint64(c) << (8 * i)
+			}
+		}
+		code, size := d.match(word, len(t))
+		switch {
+		case code != 0:
+			b = append(b, code)
+		case t[0] < firstCode:
+			b = append(b, t[0])
+		default:
+			b = append(b, escape, t[0])
+		}
+		t = t[size:]
+	}
+	return b
+}
+
+// unpack appends the text of a packed form to b.
+func (d *dictionary) unpack(b, p []byte) []byte {
+	for i := 0; i < len(p); i++ {
+		c := p[i]
+		switch {
+		case c < firstCode:
+			b = append(b, c)
+		case c == escape:
+			if i++; i < len(p) {
+				b = append(b, p[i])
+			}
+		case d != nil && int(c-firstCode) < len(d.texts):
+			b = append(b, d.texts[c-firstCode]...)
+		}
+	}
+	return b
+}
+
+// train makes a dictionary for texts like the sample.
+func train(sample []byte) *dictionary {
+	d := newDictionary(nil)
+	for range trainRounds {
+		counts := map[string]int{}
+		last := ""
+		for t := sample; len(t) > 0; {
+			var w [8]byte
+			n := copy(w[:], t)
+			_, size := d.match(binary.LittleEndian.Uint64(w[:]), n)
+			cur := string(t[:size])
+			t = t[size:]
+			if cur == "\n" { // names end here: nothing spans two
+				last = ""
+				continue
+			}
+			if len(cur) > 1 {
+				counts[cur] += len(cur) - 1
+			}
+			if joined := last + cur; last != "" && len(joined) <= maxText {
+				counts[joined] += len(joined) - 1
+			}
+			last = cur
+		}
+		texts := make([]string, 0, len(counts))
+		for t := range counts {
+			texts = append(texts, t)
+		}
+		slices.SortFunc(texts, func(a, b string) int { return cmp.Or(counts[b]-counts[a], cmp.Compare(a, b)) })
+		d = newDictionary(texts)
+	}
+	return d
+}
+
+// namePacker packs the names of one kind: raw until there is a dictionary.
+type namePacker struct {
+	form   byte
+	raw    bool // always
+	dict   *dictionary
+	sample []byte
+	buf    []byte
+}
+
+// pack returns the form and the bytes to keep of t, valid until the next call.
+func (n *namePacker) pack(t []byte) (form byte, packed []byte) {
+	if n.raw {
+		return formRaw, t
+	}
+	if n.dict == nil {
+		n.sample = append(append(n.sample, t[:min(len(t), 1024)]...), '\n')
+		if len(n.sample) >= sampleSize {
+			n.dict = train(n.sample)
+			n.sample = nil
+		}
+		return formRaw, t
+	}
+	n.buf = n.dict.pack(n.buf[:0], t)
+	return n.form, n.buf
+}
+
+// text returns the text at r, unpacked.
+func (t *Table) text(r ref) []byte {
+	b := t.store.from(r)
+	head, k := binary.Uvarint(b)
+	n := head >> formBits
+	if k <= 0 || n > uint64(len(b)-k) {
+		return nil
+	}
+	b = b[k : k+int(n)]
+	switch head & (1<<formBits - 1) {
+	case formName:
+		return t.names.unpack(nil, b)
+	case formPath:
+		return t.paths.unpack(nil, b)
+	}
+	return b
+}
