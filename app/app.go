@@ -28,6 +28,7 @@ func commands() []*cli.Command {
 		cmdRules(),
 		cmdSchema(),
 		cmdWalkDump(),
+		cmdStackwalk(),
 		cmdSignature(),
 		cmdSubmit(),
 		cmdThrottle(),

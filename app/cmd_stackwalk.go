@@ -1,0 +1,247 @@
+package app
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"mayday/app/fault"
+	"mayday/minidump"
+	"mayday/minidump/stackwalk"
+	"mayday/minidump/unwind"
+	"mayday/symbols"
+	"mayday/symbols/fetch"
+)
+
+// maxExtra bounds the file of annotations that --evil-json names.
+const maxExtra = 64 << 20
+
+func cmdStackwalk() *cli.Command {
+	return &cli.Command{
+		Name:      "stackwalk",
+		Usage:     "walk the stacks of a minidump",
+		ArgsUsage: "DUMP [SYMBOLS-PATH…]",
+		Description: "Reads the minidump and the symbols of its modules, and prints what crashed, why, and the call stack of\n" +
+			"each thread: as text, or with --json in the schema of minidump-stackwalk. Symbols are .sym files: in\n" +
+			"directories as FILE/ID/FILE.sym, single ones, or at symbol servers.\n\n" +
+			"Exit codes: 0 the dump was walked, even if parts of it are broken; 1 it cannot be read, with a line\n" +
+			"\"ERROR Name - …\" on stderr and nothing on stdout; 2 usage.",
+		Flags:  stackwalkFlags(),
+		Action: stackwalkDump,
+	}
+}
+
+func stackwalkFlags() []cli.Flag {
+	ignored := func(name string) cli.Flag {
+		return &cli.BoolFlag{Name: name, Hidden: true, Usage: "accepted for minidump-stackwalk's sake; does nothing here"}
+	}
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "json", Usage: "print JSON"},
+		&cli.BoolFlag{Name: "human", Usage: "print text (the default)"},
+		&cli.StringFlag{Name: "cyborg", Usage: "print text, and write JSON to `FILE`"},
+		&cli.BoolFlag{Name: "pretty", Usage: "indent the JSON"},
+		&cli.BoolFlag{Name: "brief", Usage: "in text, only the crash and its thread"},
+		&cli.StringFlag{Name: "heuristics", Value: "best", Usage: "best, or parity for the stacks that minidump-stackwalk finds"},
+		&cli.StringSliceFlag{Name: "symbols-path", Usage: "take symbols from the directory or .sym file `PATH`; may be repeated"},
+		&cli.StringSliceFlag{Name: "symbols-url", Usage: "ask the symbol server at `URL`; may be repeated"},
+		&cli.StringFlag{Name: "symbols-cache", Usage: "keep downloaded and compiled symbols in `DIR` (default for downloads: mayday-symbols in the temporary directory)"},
+		&cli.IntFlag{Name: "symbols-download-timeout-secs", Value: int(fetch.DefaultTimeout / time.Second), Usage: "give up a download after `N` seconds"},
+		&cli.StringFlag{Name: "evil-json", Usage: "take module signatures and the microcode version from the annotations in `FILE`"},
+		&cli.StringFlag{Name: "output-file", Usage: "print to `FILE`"},
+		&cli.StringFlag{Name: "log-file", Usage: "write errors to `FILE`"},
+		&cli.StringFlag{Name: "verbose", Value: "error", Usage: "off, error, warn, info, debug or trace; off prints no errors, warn and above what was broken too"},
+		&cli.BoolFlag{Name: "no-color", Usage: "no colours in errors; they have none unless stderr is a terminal"},
+		&cli.BoolFlag{Name: "version", Usage: "print the version and end"},
+		&cli.StringFlag{Name: "features", Hidden: true, Usage: "accepted for minidump-stackwalk's sake; does nothing here"},
+		&cli.StringFlag{Name: "symbols-tmp", Hidden: true, Usage: "accepted for minidump-stackwalk's sake; does nothing here"},
+		ignored("no-interactive"), ignored("recover-function-args"), ignored("use-local-debuginfo"),
+	}
+}
+
+// stackwalkRun is one run of the command.
+type stackwalkRun struct {
+	c         *cli.Context
+	verbosity int // index in verbosities
+	log       io.Writer
+	color     bool
+}
+
+var verbosities = []string{"off", "error", "warn", "info", "debug", "trace"}
+
+func stackwalkDump(c *cli.Context) error {
+	if c.Bool("version") {
+		_, err := fmt.Fprintln(c.App.Writer, "mayday stackwalk", version().Version)
+		return err
+	}
+	r := &stackwalkRun{c: c, verbosity: -1, log: c.App.ErrWriter}
+	for i, v := range verbosities {
+		if v == c.String("verbose") {
+			r.verbosity = i
+		}
+	}
+	options := stackwalk.Options{Registers: !c.Bool("json")}
+	reading := symbols.Best
+	switch h := c.String("heuristics"); {
+	case r.verbosity < 0:
+		return usageError{fmt.Errorf("--verbose %q is none of off, error, warn, info, debug, trace", c.String("verbose"))}
+	case c.NArg() < 1:
+		return usageError{errors.New("stackwalk takes a minidump")}
+	case c.Bool("json") && (c.Bool("human") || c.IsSet("cyborg")) || c.Bool("human") && c.IsSet("cyborg"):
+		return usageError{errors.New("only one of --json, --human and --cyborg can be given")}
+	case h == "parity":
+		options.Heuristics, reading = unwind.Parity, symbols.Parity
+	case h != "best":
+		return usageError{fmt.Errorf("--heuristics %q is none of best, parity", h)}
+	}
+	if path := c.String("log-file"); path != "" {
+		f, err := os.Create(path)
+		if err != nil {
+			return fault.As(fault.Invalid, err, "--log-file")
+		}
+		defer f.Close()
+		r.log = f
+	} else if f, ok := r.log.(*os.File); ok && !c.Bool("no-color") {
+		st, err := f.Stat()
+		r.color = err == nil && st.Mode()&fs.ModeCharDevice != 0
+	}
+	state, err := r.walk(c.Context, options, reading)
+	if err != nil {
+		return err
+	}
+	return r.write(state)
+}
+
+// walk reads the dump and walks it.
+func (r *stackwalkRun) walk(ctx context.Context, o stackwalk.Options, reading symbols.Reading) (*stackwalk.State, error) {
+	c := r.c
+	if path := c.String("evil-json"); path != "" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, fault.As(fault.Invalid, err, "--evil-json")
+		}
+		o.Extra, err = io.ReadAll(io.LimitReader(f, maxExtra))
+		f.Close()
+		if err != nil {
+			return nil, fault.As(fault.Invalid, err, "--evil-json")
+		}
+	}
+	f, err := os.Open(c.Args().First())
+	if err != nil {
+		name, text := "IoError", err.Error()
+		if errors.Is(err, fs.ErrNotExist) {
+			name, text = "FileNotFound", "File not found"
+		}
+		return nil, r.fail(name, "reading", text)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil || st.IsDir() {
+		return nil, r.fail("IoError", "reading", c.Args().First()+" is no file")
+	}
+	d, err := minidump.Read(f, st.Size())
+	if err != nil {
+		return nil, r.fail(formatName(err, "IoError"), "reading", err.Error())
+	}
+	source, closeSource := r.source(reading)
+	defer closeSource()
+	s, err := stackwalk.Walk(ctx, d, source, o)
+	if err != nil {
+		return nil, r.fail(formatName(err, "Internal"), "processing", err.Error())
+	}
+	if r.verbosity >= 2 {
+		for _, e := range d.Errors {
+			fmt.Fprintln(r.log, "WARN", e)
+		}
+	}
+	// The state names functions by texts in the symbols: write before they go.
+	return s, nil
+}
+
+// source is where symbols come from; nil when no place is given.
+func (r *stackwalkRun) source(reading symbols.Reading) (stackwalk.SymbolSource, func()) {
+	c := r.c
+	o := fetch.Options{
+		Paths: append(c.StringSlice("symbols-path"), c.Args().Tail()...), URLs: c.StringSlice("symbols-url"),
+		Cache: c.String("symbols-cache"), Reading: reading,
+		Timeout: time.Duration(c.Int("symbols-download-timeout-secs")) * time.Second,
+	}
+	if len(o.Paths) == 0 && len(o.URLs) == 0 {
+		return nil, func() {}
+	}
+	if o.Cache == "" && len(o.URLs) > 0 {
+		o.Cache = filepath.Join(os.TempDir(), "mayday-symbols")
+	}
+	return fetch.New(o), func() {}
+}
+
+// write prints the state in the form that the flags ask for.
+func (r *stackwalkRun) write(s *stackwalk.State) (err error) {
+	c := r.c
+	out := c.App.Writer
+	if path := c.String("output-file"); path != "" {
+		f, err := os.Create(path)
+		if err != nil {
+			return fault.As(fault.Invalid, err, "--output-file")
+		}
+		defer f.Close()
+		out = f
+	}
+	if path := c.String("cyborg"); path != "" {
+		f, err := os.Create(path)
+		if err != nil {
+			return fault.As(fault.Invalid, err, "--cyborg")
+		}
+		if err := writeStateJSON(f, s, c.Bool("pretty")); err != nil {
+			f.Close()
+			return err
+		}
+		if err := f.Close(); err != nil {
+			return fault.As(fault.Unavailable, err, "--cyborg")
+		}
+	}
+	if c.Bool("json") {
+		return writeStateJSON(out, s, c.Bool("pretty"))
+	}
+	return s.Text(out, stackwalk.TextOptions{Brief: c.Bool("brief")})
+}
+
+func writeStateJSON(w io.Writer, s *stackwalk.State, pretty bool) error {
+	b := bufio.NewWriter(w)
+	if err := s.JSON(b, pretty); err != nil {
+		return err
+	}
+	if pretty {
+		b.WriteByte('\n')
+	}
+	return b.Flush()
+}
+
+// fail says on the log why the dump cannot be used, in the form that scripts
+// around minidump-stackwalk look for, and ends with exit code 1.
+func (r *stackwalkRun) fail(name, doing, text string) error {
+	if r.verbosity > 0 {
+		word := "ERROR"
+		if r.color {
+			word = "\x1b[31mERROR\x1b[0m"
+		}
+		fmt.Fprintf(r.log, "%s %s - Error %s dump: %s\n", word, name, doing, text)
+	}
+	return cli.Exit("", exitFailed)
+}
+
+// formatName is the name of a dump's error.
+func formatName(err error, otherwise string) string {
+	var e *minidump.FormatError
+	if errors.As(err, &e) && e.Name != "" {
+		return e.Name
+	}
+	return otherwise
+}
