@@ -200,10 +200,13 @@ func ParseInt(s string) (n int64, ok bool) {
 			n = n*10 + int64(d)
 		}
 	}
+	if !digit {
+		return 0, false
+	}
 	if negative {
 		n = -n
 	}
-	return n, digit
+	return n, true
 }
 
 // maxReprDepth bounds how deep a value is written out; upstream would fail
