@@ -2,10 +2,7 @@ package app
 
 import (
 	"bufio"
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
@@ -13,7 +10,7 @@ import (
 
 	"mayday/app/fault"
 	"mayday/signature"
-	"mayday/signature/python"
+	"mayday/signature/report"
 )
 
 // exitChanged is the exit code of --exit-code when a signature changed.
@@ -87,7 +84,7 @@ func loadLists(dir string) (*signature.Lists, error) {
 
 func signatureAgain(c *cli.Context) error {
 	out := bufio.NewWriter(c.App.Writer)
-	show, err := reporter(c.String("format"), out)
+	show, err := report.Crashes(c.String("format"), out)
 	if err != nil {
 		return err
 	}
@@ -119,7 +116,7 @@ func signatureAgain(c *cli.Context) error {
 		if name == "" {
 			name = crash.name
 		}
-		return show(again{ID: name, URL: crash.url, Old: r.Original, Result: res, verbose: c.Bool("verbose")})
+		return show(report.Again{ID: name, URL: crash.url, Old: r.Original, Result: res, Verbose: c.Bool("verbose")})
 	})
 	if e := out.Flush(); err == nil {
 		err = e
@@ -128,144 +125,4 @@ func signatureAgain(c *cli.Context) error {
 		return cli.Exit("", exitChanged)
 	}
 	return err
-}
-
-// again is a crash and its new signature.
-type again struct {
-	ID, URL, Old string
-	Result       signature.Result
-	verbose      bool
-}
-
-func (a *again) same() string {
-	if a.Old == a.Result.Signature {
-		return "True"
-	}
-	return "False"
-}
-
-// reporter shows results in a format.
-func reporter(format string, w *bufio.Writer) (func(again) error, error) {
-	switch format {
-	case "text":
-		first := true
-		return func(a again) error {
-			if !first {
-				fmt.Fprintln(w)
-			}
-			first = false
-			return writeAgainText(w, a)
-		}, nil
-	case "csv":
-		return againCSV(w), nil
-	case "markdown":
-		return func(a again) error { return writeAgainMarkdown(w, a) }, nil
-	case "json":
-		return func(a again) error { return writeAgainJSON(w, a) }, nil
-	}
-	return nil, usageError{fmt.Errorf("--format %q is none of text, csv, markdown, json", format)}
-}
-
-func writeAgainText(w io.Writer, a again) error {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "Crash id: %s\nOriginal: %s\nNew:      %s\n", a.ID, a.Old, a.Result.Signature)
-	if a.Result.Upstream != "" {
-		fmt.Fprintf(&b, "Upstream: %s\n", a.Result.Upstream)
-	}
-	fmt.Fprintf(&b, "Same?:    %s\n", a.same())
-	list := func(name string, lines []string) {
-		fmt.Fprintf(&b, "%-9s (%d)\n", name+":", len(lines))
-		for _, l := range lines {
-			fmt.Fprintf(&b, "          %s\n", l)
-		}
-	}
-	if len(a.Result.Notes) > 0 {
-		list("Notes", a.Result.Notes)
-	}
-	if a.verbose {
-		list("Debug", a.Result.DebugLog())
-		if len(a.Result.NormalizedFrames) > 0 {
-			fmt.Fprintln(&b, "Extra:")
-			fmt.Fprintln(&b, "          normalized_frames:")
-			for _, f := range a.Result.NormalizedFrames {
-				fmt.Fprintf(&b, "          - %s\n", f)
-			}
-			fmt.Fprintf(&b, "          proto_signature: %s\n", a.Result.ProtoSignature)
-		}
-	}
-	_, err := w.Write(b.Bytes())
-	return err
-}
-
-// againCSV quotes every field, as the upstream's tool does: package csv would
-// quote only where it must, and scripts compare the lines.
-func againCSV(w io.Writer) func(again) error {
-	row := func(fields ...string) error {
-		for i, f := range fields {
-			fields[i] = `"` + strings.ReplaceAll(f, `"`, `""`) + `"`
-		}
-		_, err := io.WriteString(w, strings.Join(fields, ",")+"\n")
-		return err
-	}
-	first := true
-	return func(a again) error {
-		if first {
-			first = false
-			if err := row("crashid", "old", "new", "same?", "notes"); err != nil {
-				return err
-			}
-		}
-		notes := make([]any, len(a.Result.Notes))
-		for i, n := range a.Result.Notes {
-			notes[i] = n
-		}
-		return row(a.ID, a.Old, a.Result.Signature, a.same(), python.Str(notes))
-	}
-}
-
-func writeAgainMarkdown(w io.Writer, a again) error {
-	var b bytes.Buffer
-	id := a.ID
-	if a.URL != "" {
-		id = fmt.Sprintf("[%s](%s)", a.ID, a.URL)
-	}
-	code := func(s string) string { return "`" + strings.ReplaceAll(s, "`", "\\`") + "`" }
-	fmt.Fprintf(&b, "**Crash id:** %s\n\n**Original:** %s\n\n**New:** %s\n\n**Same?:** %s\n\n", id, code(a.Old), code(a.Result.Signature), a.same())
-	list := func(name string, lines []string) {
-		fmt.Fprintf(&b, "**%s:** (%d)\n\n", name, len(lines))
-		for _, l := range lines {
-			fmt.Fprintf(&b, "* %s\n", l)
-		}
-		fmt.Fprintln(&b)
-	}
-	if len(a.Result.Notes) > 0 {
-		list("Notes", a.Result.Notes)
-	}
-	if a.verbose {
-		list("Debug", a.Result.DebugLog())
-	}
-	_, err := w.Write(b.Bytes())
-	return err
-}
-
-func writeAgainJSON(w io.Writer, a again) error {
-	line := struct {
-		ID       string   `json:"crash_id"`
-		Old      string   `json:"old"`
-		New      string   `json:"new"`
-		Upstream string   `json:"upstream,omitempty"`
-		Same     bool     `json:"same"`
-		Notes    []string `json:"notes"`
-		Lists    string   `json:"lists"`
-		Debug    []string `json:"debug_log,omitempty"`
-		Frames   []string `json:"normalized_frames,omitempty"`
-		Proto    string   `json:"proto_signature,omitempty"`
-	}{ID: a.ID, Old: a.Old, New: a.Result.Signature, Upstream: a.Result.Upstream, Same: a.Old == a.Result.Signature,
-		Notes: orEmpty(a.Result.Notes), Lists: a.Result.ListsVersion}
-	if a.verbose {
-		line.Debug, line.Frames, line.Proto = a.Result.DebugLog(), a.Result.NormalizedFrames, a.Result.ProtoSignature
-	}
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	return e.Encode(line)
 }

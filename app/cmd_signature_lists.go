@@ -3,14 +3,9 @@ package app
 import (
 	"bufio"
 	"context"
-	"encoding/csv"
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
-	"sort"
-	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -20,6 +15,7 @@ import (
 	"mayday/signature"
 	"mayday/signature/lint"
 	"mayday/signature/regroup"
+	"mayday/signature/report"
 	"mayday/storage"
 )
 
@@ -48,45 +44,13 @@ func signatureLint() *cli.Command {
 			if err != nil {
 				return fault.As(fault.Invalid, err, "signature lists in %s", dir)
 			}
-			return writeFindings(c.App.Writer, found, c.String("format"))
+			wrong, err := report.Findings(c.App.Writer, found, c.String("format"))
+			if err == nil && wrong {
+				err = cli.Exit("", exitFailed)
+			}
+			return err
 		},
 	}
-}
-
-func writeFindings(w io.Writer, found []lint.Finding, format string) error {
-	wrong := false
-	counts := map[lint.Code]int{}
-	for _, f := range found {
-		counts[f.Code]++
-		wrong = wrong || !f.Code.Advice()
-	}
-	if format == "json" {
-		e := json.NewEncoder(w)
-		e.SetEscapeHTML(false)
-		if found == nil {
-			found = []lint.Finding{}
-		}
-		if err := e.Encode(map[string]any{"findings": found, "counts": counts}); err != nil {
-			return err
-		}
-	} else {
-		out := bufio.NewWriter(w)
-		for _, f := range found {
-			fmt.Fprintln(out, f)
-		}
-		for _, code := range lint.Codes() {
-			if counts[code] > 0 {
-				fmt.Fprintf(out, "%5d %s\n", counts[code], code)
-			}
-		}
-		if err := out.Flush(); err != nil {
-			return err
-		}
-	}
-	if wrong {
-		return cli.Exit("", exitFailed)
-	}
-	return nil
 }
 
 // formatFlagOf picks one of several formats, the first by default.
@@ -152,11 +116,11 @@ func signatureTryAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	report := changes.Report()
-	if err := writeReport(c.App.Writer, report, c.String("format"), c.Int("top")); err != nil {
+	result := changes.Report()
+	if err := report.Changes(c.App.Writer, result, c.String("format"), c.Int("top")); err != nil {
 		return err
 	}
-	if report.Changed > 0 && c.Bool("exit-code") {
+	if result.Changed > 0 && c.Bool("exit-code") {
 		return cli.Exit("", exitChanged)
 	}
 	return nil
@@ -246,98 +210,6 @@ func eachCrash(ctx context.Context, s *crashSource, work func(foundCrash)) error
 	return g.Wait()
 }
 
-func writeReport(w io.Writer, r regroup.Report, format string, top int) error {
-	out := bufio.NewWriter(w)
-	switch format {
-	case "json":
-		e := json.NewEncoder(out)
-		e.SetEscapeHTML(false)
-		if err := e.Encode(r); err != nil {
-			return err
-		}
-	case "ids":
-		for _, id := range r.IDs {
-			fmt.Fprintln(out, id)
-		}
-	case "csv":
-		rows := csv.NewWriter(out)
-		if err := rows.Write([]string{"count", "old", "new", "ids"}); err != nil {
-			return err
-		}
-		for _, m := range r.Moves {
-			if err := rows.Write([]string{strconv.Itoa(m.Count), m.Old, m.New, strings.Join(m.IDs, " ")}); err != nil {
-				return err
-			}
-		}
-		rows.Flush()
-		if err := rows.Error(); err != nil {
-			return err
-		}
-	case "markdown":
-		writeReportMarkdown(out, r, top)
-	default:
-		writeReportText(out, r, top)
-	}
-	return out.Flush()
-}
-
-// limit is how many of n rows are shown.
-func limit(n, top int) int {
-	if top > 0 && n > top {
-		return top
-	}
-	return n
-}
-
-func writeReportText(w io.Writer, r regroup.Report, top int) {
-	fmt.Fprintf(w, "%d crashes, %d with another signature; %d signatures before, %d after\n", r.Crashes, r.Changed, r.Before, r.After)
-	if len(r.Moves) > 0 {
-		fmt.Fprintf(w, "\nMoves (%d of %d):\n", limit(len(r.Moves), top), len(r.Moves))
-	}
-	for _, m := range r.Moves[:limit(len(r.Moves), top)] {
-		fmt.Fprintf(w, "%7d  %s\n      →  %s\n", m.Count, m.Old, m.New)
-	}
-	groups := func(title, arrow string, list []regroup.Group) {
-		if len(list) > 0 {
-			fmt.Fprintf(w, "\n%s (%d of %d):\n", title, limit(len(list), top), len(list))
-		}
-		for _, g := range list[:limit(len(list), top)] {
-			fmt.Fprintf(w, "%7d  %s\n", g.Count, g.Signature)
-			for _, p := range g.Parts[:limit(len(g.Parts), top)] {
-				fmt.Fprintf(w, "   %s %7d  %s\n", arrow, p.Count, p.Signature)
-			}
-		}
-	}
-	groups("Split", "→", r.Split)
-	groups("Merged", "←", r.Merged)
-}
-
-func writeReportMarkdown(w io.Writer, r regroup.Report, top int) {
-	code := func(s string) string {
-		return "`" + strings.ReplaceAll(strings.ReplaceAll(s, "`", "\\`"), "|", "\\|") + "`"
-	}
-	fmt.Fprintf(w, "%d crashes, %d with another signature; %d signatures before, %d after.\n", r.Crashes, r.Changed, r.Before, r.After)
-	if len(r.Moves) > 0 {
-		fmt.Fprint(w, "\n| Crashes | Old | New |\n|---:|---|---|\n")
-	}
-	for _, m := range r.Moves[:limit(len(r.Moves), top)] {
-		fmt.Fprintf(w, "| %d | %s | %s |\n", m.Count, code(m.Old), code(m.New))
-	}
-	groups := func(title string, list []regroup.Group) {
-		if len(list) > 0 {
-			fmt.Fprintf(w, "\n**%s**\n\n", title)
-		}
-		for _, g := range list[:limit(len(list), top)] {
-			fmt.Fprintf(w, "* %d %s\n", g.Count, code(g.Signature))
-			for _, p := range g.Parts[:limit(len(g.Parts), top)] {
-				fmt.Fprintf(w, "  * %d %s\n", p.Count, code(p.Signature))
-			}
-		}
-	}
-	groups("Split", r.Split)
-	groups("Merged", r.Merged)
-}
-
 func signatureExplain() *cli.Command {
 	return &cli.Command{
 		Name:      "explain",
@@ -373,72 +245,18 @@ func signatureExplain() *cli.Command {
 					e.Hits(hits)
 					return nil
 				case c.String("format") == "json":
-					return writeExplanationJSON(out, crash, r, e)
+					return report.ExplanationJSON(out, r, e)
 				}
-				writeExplanation(out, crash, r, e)
+				report.Explanation(out, crash.name, r, e)
 				return nil
 			})
 			if err == nil && c.Bool("hits") {
-				writeHits(out, lists, hits)
+				report.Hits(out, lists, hits)
 			}
 			if e := out.Flush(); err == nil {
 				err = e
 			}
 			return err
 		},
-	}
-}
-
-func writeExplanationJSON(w io.Writer, crash foundCrash, r signature.Record, e signature.Explanation) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(map[string]any{"crash_id": strings.Trim(r.ID, `"`), "original": r.Original, "explanation": e})
-}
-
-func writeExplanation(w io.Writer, crash foundCrash, r signature.Record, e signature.Explanation) {
-	fmt.Fprintf(w, "Crash:     %s\nOriginal:  %s\nSignature: %s\nLists:     %s\n", crash.name, r.Original, e.Result.Signature, e.Result.ListsVersion)
-	if e.Result.Upstream != "" {
-		fmt.Fprintf(w, "Upstream:  %s\n", e.Result.Upstream)
-	}
-	for _, n := range e.Result.Notes {
-		fmt.Fprintf(w, "Note:      %s\n", n)
-	}
-	if e.Thread >= 0 {
-		fmt.Fprintf(w, "Thread %d:\n", e.Thread)
-	}
-	for i, f := range e.Frames {
-		mark := ""
-		if f.Inline {
-			mark = " (inlined)"
-		}
-		fmt.Fprintf(w, "%3d%s %s\n      = %q\n      %s", i, mark, f.Raw, f.Normalized, f.Verdict)
-		if f.By != "" {
-			fmt.Fprintf(w, " by %s", f.By)
-		}
-		fmt.Fprintln(w)
-	}
-	fmt.Fprintln(w)
-}
-
-// writeHits prints the entries by how often they decided, and those that never
-// did.
-func writeHits(w io.Writer, lists *signature.Lists, hits map[string]int) {
-	type row struct {
-		count int
-		entry string
-	}
-	var rows []row
-	for _, name := range signature.ListNames() {
-		if name == signature.LineNumbersList {
-			continue // their work shows in the normalised frame
-		}
-		for _, e := range lists.Entries(name) {
-			entry := fmt.Sprintf("%s.txt:%d: %s", name, e.Line, e.Text)
-			rows = append(rows, row{hits[entry], entry})
-		}
-	}
-	sort.SliceStable(rows, func(i, j int) bool { return rows[i].count > rows[j].count })
-	for _, r := range rows {
-		fmt.Fprintf(w, "%7d  %s\n", r.count, r.entry)
 	}
 }

@@ -1,9 +1,7 @@
 package signature
 
 import (
-	"encoding/json"
 	"errors"
-	"io"
 	"sort"
 	"strings"
 
@@ -21,7 +19,7 @@ func shutdownTimeout(s *state) {
 		return
 	}
 	parts := []string{"AsyncShutdownTimeout"}
-	data, err := decodeText(s.in.AsyncShutdownTimeout)
+	data, err := python.DecodeJSON(s.in.AsyncShutdownTimeout)
 	if err == nil {
 		m, ok := data.(map[string]any)
 		if !ok {
@@ -85,18 +83,4 @@ func shutdownParts(parts []string, m map[string]any) (out []string, err error, f
 	}
 	sort.Strings(names)
 	return append(parts, strings.Join(names, ",")), nil, ""
-}
-
-// decodeText reads one JSON value that is the whole of s.
-func decodeText(s string) (any, error) {
-	d := json.NewDecoder(strings.NewReader(s))
-	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
-		return nil, err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("extra data")
-	}
-	return v, nil
 }

@@ -50,6 +50,7 @@ type Number struct {
 	Float float64
 }
 
+// Zero reports whether n is 0 of either kind.
 func (n Number) Zero() bool {
 	if n.Whole != "" {
 		return n.Whole == "0"
@@ -86,7 +87,16 @@ func NumberOf(v any) (Number, bool) {
 	return Number{}, false
 }
 
+// ParseNumber reads the text of a JSON number.
 func ParseNumber(s string) (Number, bool) {
+	switch s {
+	case "NaN":
+		return Number{Float: math.NaN()}, true
+	case "Infinity":
+		return Number{Float: math.Inf(1)}, true
+	case "-Infinity":
+		return Number{Float: math.Inf(-1)}, true
+	}
 	if !strings.ContainsAny(s, ".eE") {
 		if s == "-0" {
 			s = "0"
