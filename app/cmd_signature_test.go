@@ -22,7 +22,7 @@ func signatureCommand(stdin string, args ...string) (code int, stdout, stderr st
 	return code, out.String(), errs.String()
 }
 
-func writeFile(t *testing.T, text string, path ...string) string {
+func putFile(t *testing.T, text string, path ...string) string {
 	t.Helper()
 	name := filepath.Join(path...)
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
@@ -37,10 +37,10 @@ func writeFile(t *testing.T, text string, path ...string) string {
 // customLists are lists with one entry each.
 func customLists(t *testing.T, irrelevant, prefix string) string {
 	dir := t.TempDir()
-	writeFile(t, irrelevant+"\n", dir, "irrelevant_signature_re.txt")
-	writeFile(t, prefix+"\n", dir, "prefix_signature_re.txt")
-	writeFile(t, "panic_fmt\n", dir, "signature_sentinels.txt")
-	writeFile(t, "interpret\n", dir, "signatures_with_line_numbers_re.txt")
+	putFile(t, irrelevant+"\n", dir, "irrelevant_signature_re.txt")
+	putFile(t, prefix+"\n", dir, "prefix_signature_re.txt")
+	putFile(t, "panic_fmt\n", dir, "signature_sentinels.txt")
+	putFile(t, "interpret\n", dir, "signatures_with_line_numbers_re.txt")
 	return dir
 }
 
@@ -98,7 +98,7 @@ func TestSignatureBulk(t *testing.T) {
 
 func TestSignatureAgain(t *testing.T) {
 	lists := customLists(t, "skip", "pre")
-	file := writeFile(t, processed(someCrash, "old", "pre", "stop")+"\n"+processed("b", "stay", "stay"), t.TempDir(), "crashes.jsonl")
+	file := putFile(t, processed(someCrash, "old", "pre", "stop")+"\n"+processed("b", "stay", "stay"), t.TempDir(), "crashes.jsonl")
 	for _, c := range []struct {
 		args []string
 		code int
@@ -151,7 +151,7 @@ func TestSignatureFromServer(t *testing.T) {
 
 func TestSignatureTry(t *testing.T) {
 	before, after := customLists(t, "skip", "pre"), customLists(t, "skip", "malloc")
-	file := writeFile(t, processed(someCrash, "x", "malloc", "Load")+"\n"+processed("b", "x", "malloc", "Save")+"\n"+processed("c", "stay", "stay"), t.TempDir(), "crashes.jsonl")
+	file := putFile(t, processed(someCrash, "x", "malloc", "Load")+"\n"+processed("b", "x", "malloc", "Save")+"\n"+processed("c", "stay", "stay"), t.TempDir(), "crashes.jsonl")
 	code, out, errs := signatureCommand("", "try", "--old-lists", before, "--lists", after, "--exit-code", file)
 	want := `3 crashes, 2 with another signature; 2 signatures before, 3 after
 
@@ -182,7 +182,7 @@ Split (1 of 1):
 func TestSignatureStored(t *testing.T) {
 	data := t.TempDir()
 	lists := customLists(t, "skip", "pre")
-	writeFile(t, processed(someCrash, "old", "pre", "stop"), data, "crashes", "v1", "processed_crash", someCrash)
+	putFile(t, processed(someCrash, "old", "pre", "stop"), data, "crashes", "v1", "processed_crash", someCrash)
 	code, out, errs := signatureCommand("", "--data-dir", data, "--lists", lists, "--format", "json", someCrash)
 	if code != 0 || !strings.Contains(out, `"new":"pre | stop"`) {
 		t.Errorf("exit %d, %s%s", code, out, errs)
@@ -195,7 +195,7 @@ func TestSignatureStored(t *testing.T) {
 
 func TestSignatureExplainAndLint(t *testing.T) {
 	lists := customLists(t, "skip", "skipped")
-	file := writeFile(t, processed(someCrash, "old", "skip(int)", "void stop()"), t.TempDir(), "crash.json")
+	file := putFile(t, processed(someCrash, "old", "skip(int)", "void stop()"), t.TempDir(), "crash.json")
 	code, out, errs := signatureCommand("", "explain", "--lists", lists, file)
 	for _, want := range []string{`= "skip"`, "irrelevant by irrelevant_signature_re.txt:1: skip", `= "stop"`, "Signature: stop"} {
 		if code != 0 || !strings.Contains(out, want) {
