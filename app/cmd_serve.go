@@ -77,6 +77,7 @@ func serve(ctx context.Context, cfg *config.Loaded, out, logTo io.Writer) (err e
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.run(ctx, listener) })
 	if slices.Contains(cfg.Roles(), "web") {
+		controlImport(d.control.echo, d)
 		group.Go(func() error { return d.control.run(ctx) })
 	}
 	for _, r := range running {

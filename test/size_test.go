@@ -23,6 +23,10 @@ const (
 // does nothing else.
 var longFunctions = map[string]bool{}
 
+// roofLines is the limit of package app: the roof holds one file per command,
+// which share nothing but their registry (docs/adr/0005-one-roof.md).
+const roofLines = 6000
+
 func goFiles(t *testing.T, visit func(path, rel string)) {
 	t.Helper()
 	err := filepath.WalkDir("..", func(p string, d fs.DirEntry, err error) error {
@@ -78,8 +82,12 @@ func TestSizes(t *testing.T) {
 		}
 	})
 	for dir, n := range packages {
-		if n > maxPackage {
-			t.Errorf("package %s has %d lines, more than %d", dir, n, maxPackage)
+		limit := maxPackage
+		if dir == "app" {
+			limit = roofLines
+		}
+		if n > limit {
+			t.Errorf("package %s has %d lines, more than %d", dir, n, limit)
 		}
 	}
 }

@@ -1,0 +1,102 @@
+package demo
+
+import (
+	"math/rand/v2"
+
+	"mayday/minidump/synth"
+)
+
+// Dump builds the minidump of a crash; nil for crashes that have none.
+func (c Crash) Dump() []byte {
+	if c.culprit.fault == "java" || c.culprit.fault == "nodump" {
+		return nil
+	}
+	r := rand.New(rand.NewPCG(c.random, 2))
+	b := build(*c.program)
+	pl := platforms[c.program.platform]
+	calls := c.calls(b, r)
+	threads := []synth.Stack{{ID: 100, Name: "main", Calls: calls}}
+	for i := range 2 + r.IntN(3) {
+		threads = append(threads, synth.Stack{ID: uint32(101 + i), Name: "worker", Calls: idleCalls(b)})
+	}
+	crash := &synth.Crash{CPU: pl.cpu, OS: pl.os, Seed: c.random, Binaries: []*synth.Binary{b.exe, b.library, b.system}, Threads: threads,
+		PID: 1000 + uint32(r.IntN(30000)), Time: uint32(c.Submitted.Unix()), Uptime: uint32(r.IntN(9000))}
+	crash.Fault = faultOf(c.culprit.fault, pl, r)
+	return crash.Dump().Bytes()
+}
+
+// most is how often the innermost calls of a stack overflow repeat.
+const most = 180
+
+func (c Crash) calls(b *built, r *rand.Rand) []synth.Call {
+	at := func(m *synth.Binary, name string, back uint32) synth.Call {
+		return synth.Call{Binary: m, Offset: m.Function(name).Address + back}
+	}
+	var out []synth.Call
+	if c.culprit.fault == "abort" {
+		out = append(out, at(b.system, "raise", 0x14))
+	}
+	// The place in the function stays, so that builds agree on the line.
+	for i, f := range c.culprit.calls {
+		out = append(out, at(b.library, f, 0x38+uint32(i)*0x10))
+	}
+	if c.culprit.fault == "stack" {
+		inner := out[:2]
+		for len(out) < most+r.IntN(20) {
+			out = append(inner[:2:2], out...)
+		}
+	}
+	for _, f := range loop {
+		out = append(out, at(b.exe, f, 0x60))
+	}
+	return out
+}
+
+func idleCalls(b *built) []synth.Call {
+	return []synth.Call{
+		{Binary: b.system, Offset: b.system.Function("wait").Address + 0x14},
+		{Binary: b.exe, Offset: b.exe.Function(idle).Address + 0x44},
+		{Binary: b.system, Offset: b.system.Function("start_thread").Address + 0x24},
+	}
+}
+
+// Exception codes by system: Windows exceptions, Mach exceptions, signals.
+const (
+	winAccess, winStack, winIllegal, winDivide, winAbort = 0xC0000005, 0xC00000FD, 0xC000001D, 0xC0000094, 0xC0000409
+	machAccess, machIllegal, machArithmetic, machCrash   = 1, 2, 3, 6
+	sigILL, sigABRT, sigFPE, sigSEGV                     = 4, 6, 8, 11
+)
+
+// faultOf is the exception of a kind of crash.
+func faultOf(kind string, pl platform, r *rand.Rand) synth.Fault {
+	address := uint64(r.IntN(64) * 8)
+	if kind == "read" || kind == "write" {
+		address = 0x7fe0_0000_0000 + uint64(r.IntN(1<<30))&^7
+		if pl.cpu == synth.X86 {
+			address = 0x50000000 + uint64(r.IntN(1<<26))&^3
+		}
+	}
+	switch pl.os {
+	case synth.Windows:
+		access := uint64(0)
+		if kind == "write" {
+			access = 1
+		}
+		codes := map[string]uint32{"stack": winStack, "illegal": winIllegal, "divide": winDivide, "abort": winAbort}
+		if code, ok := codes[kind]; ok {
+			return synth.Fault{Code: code}
+		}
+		return synth.Fault{Code: winAccess, Address: address, Information: []uint64{access, address}}
+	case synth.MacOS:
+		codes := map[string]uint32{"illegal": machIllegal, "divide": machArithmetic, "abort": machCrash}
+		if code, ok := codes[kind]; ok {
+			return synth.Fault{Code: code}
+		}
+		return synth.Fault{Code: machAccess, Flags: 1, Address: address}
+	}
+	codes := map[string]uint32{"illegal": sigILL, "divide": sigFPE, "abort": sigABRT}
+	if code, ok := codes[kind]; ok {
+		return synth.Fault{Code: code}
+	}
+	return synth.Fault{Code: sigSEGV, Flags: 1, Address: address}
+}
