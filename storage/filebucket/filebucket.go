@@ -83,6 +83,11 @@ type bucket struct {
 	// folders whose entry in their parent is known to be on disk, guarded by
 	// mu; only filled when fsync is on.
 	synced map[string]bool
+
+	rounds sync.Mutex
+	// The sync of a folder that is under way, and the one that waits for it;
+	// guarded by rounds.
+	now, next map[string]*round
 }
 
 // maxSynced bounds the folders remembered; a symbol store has millions.
@@ -105,7 +110,7 @@ func open(dir string, o Options) (*bucket, error) {
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return nil, fmt.Errorf("bucket folder: %w", err)
 	}
-	b := &bucket{root: root, fsync: o.Fsync, synced: map[string]bool{}}
+	b := &bucket{root: root, fsync: o.Fsync, synced: map[string]bool{}, now: map[string]*round{}, next: map[string]*round{}}
 	if err := b.syncFolder(filepath.Dir(root)); err != nil {
 		return nil, fmt.Errorf("bucket folder: %w", err)
 	}

@@ -116,6 +116,31 @@ func TestFsyncs(t *testing.T) {
 	step("fsync off", "v1/dump/a", 0, 0)
 }
 
+// Writers that come together share syncs of their folder, and none returns
+// before one that began after its object was placed.
+func TestSharedSyncs(t *testing.T) {
+	b := openTest(t, t.TempDir(), Options{Fsync: true})
+	c := counters(t, b)
+	const writers, each = 16, 20
+	var wg sync.WaitGroup
+	for i := range writers {
+		wg.Go(func() {
+			for j := range each {
+				if err := b.WriteAll(context.Background(), fmt.Sprintf("d/%d-%d", i, j), []byte("x"), nil); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := c.FileSyncs.Load(); n != writers*each {
+		t.Errorf("%d files synced, want %d", n, writers*each)
+	}
+	if n := c.FolderSyncs.Load(); n >= writers*each {
+		t.Errorf("%d syncs of one folder for %d objects: none was shared", n, writers*each)
+	}
+}
+
 func TestLostFolder(t *testing.T) {
 	for _, fsync := range []bool{false, true} {
 		dir := filepath.Join(t.TempDir(), "bucket")

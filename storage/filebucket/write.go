@@ -140,10 +140,48 @@ func (b *bucket) syncFile(f *os.File) error {
 	return f.Sync()
 }
 
+// syncFolder puts the entries of a folder on disk. Writers that come while the
+// folder is being synced share the next sync: it begins after what each of them
+// did.
 func (b *bucket) syncFolder(dir string) error {
 	if !b.fsync {
 		return nil
 	}
+	b.rounds.Lock()
+	if r := b.next[dir]; r != nil { // somebody waits to begin: it counts for us too
+		b.rounds.Unlock()
+		<-r.done
+		return r.err
+	}
+	r := &round{done: make(chan struct{})}
+	if before := b.now[dir]; before != nil {
+		b.next[dir] = r
+		b.rounds.Unlock()
+		<-before.done
+		b.rounds.Lock()
+		delete(b.next, dir)
+	}
+	b.now[dir] = r
+	b.rounds.Unlock()
+
+	r.err = b.syncNow(dir)
+
+	b.rounds.Lock()
+	if b.now[dir] == r {
+		delete(b.now, dir)
+	}
+	b.rounds.Unlock()
+	close(r.done)
+	return r.err
+}
+
+// round is one sync of a folder, shared by several writers.
+type round struct {
+	done chan struct{} // closed when it is over
+	err  error         // valid then
+}
+
+func (b *bucket) syncNow(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return b.explain(err)
