@@ -35,6 +35,8 @@ func commands() []*cli.Command {
 		cmdUser(),
 		cmdToken(),
 		cmdImport(),
+		cmdSuperSearch(),
+		cmdSuperSearchFacet(),
 		cmdConfig(),
 		cmdMetrics(),
 		cmdVersion(),
@@ -117,6 +119,9 @@ func guard(list []*cli.Command, dashed bool) {
 			if len(c.Subcommands) > 0 {
 				c.Action = missingSubcommand
 			}
+			continue
+		}
+		if c.SkipFlagParsing { // it reads its flags itself
 			continue
 		}
 		c.Action = func(c *cli.Context) error {
