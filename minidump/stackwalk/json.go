@@ -31,16 +31,6 @@ func (s *State) JSON(w io.Writer, pretty bool) error {
 // MarshalJSON implements json.Marshaler.
 func (s *State) MarshalJSON() ([]byte, error) { return s.AppendJSON(nil), nil }
 
-// Document is the JSON as Go values: objects are map[string]any, numbers
-// json.Number. It is made anew with every call.
-func (s *State) Document() (map[string]any, error) {
-	d := json.NewDecoder(bytes.NewReader(s.AppendJSON(nil)))
-	d.UseNumber()
-	var doc map[string]any
-	err := d.Decode(&doc)
-	return doc, err
-}
-
 // AppendJSON adds the compact JSON to b.
 func (s *State) AppendJSON(b []byte) []byte {
 	e := &encoder{b: b, width: 2 * s.System.CPU.PointerSize()}

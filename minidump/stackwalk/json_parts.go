@@ -2,6 +2,8 @@ package stackwalk
 
 import (
 	"cmp"
+	"maps"
+	"slices"
 	"strconv"
 
 	"mayday/minidump"
@@ -273,22 +275,18 @@ func (e *encoder) crashpad(p *minidump.CrashpadInfo) {
 // annotations writes an object of the annotations that are text; of several
 // with one name the last counts.
 func (e *encoder) annotations(list []minidump.Annotation) {
-	last := make(map[string]int, len(list))
+	texts := make(map[string]string, len(list))
 	for i := range list {
-		last[list[i].Name] = i
+		if list[i].Type == format.CrashpadAnnotationString {
+			texts[list[i].Name] = list[i].Value
+		}
 	}
 	e.raw("{")
-	for i := range list {
-		a := &list[i]
-		if a.Type != format.CrashpadAnnotationString || last[a.Name] != i {
-			continue
-		}
-		if e.b[len(e.b)-1] != '{' {
-			e.raw(",")
-		}
-		e.text(a.Name)
+	for i, name := range slices.Sorted(maps.Keys(texts)) {
+		e.item(i)
+		e.text(name)
 		e.raw(":")
-		e.text(a.Value)
+		e.text(texts[name])
 	}
 	e.raw("}")
 }

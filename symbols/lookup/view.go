@@ -118,6 +118,9 @@ func (v View) Location(h *Hit) symbols.Location {
 		}
 		in.Function = name
 		in.File, in.HasFile, in.Line, in.HasLine = v.source(file, line, have)
+		if v.reading == symbols.Parity && have {
+			in.Line, in.HasLine = line, line != 0 // even where the file is unknown
+		}
 		l.Inlines = append(l.Inlines, in)
 	}
 	return l
