@@ -15,9 +15,10 @@ import (
 //   - What scanning finds must follow a call instruction where the dump holds
 //     the code, and may lie in executable memory that belongs to no module, such
 //     as the output of a JIT compiler.
-//   - The stack ends where CFI says that there is no return address, where an
-//     unbroken chain of frame pointers ends in 0, and at functions that are known
-//     to start threads. Scanning does not go past that.
+//   - The stack ends where CFI says that there is no return address and at
+//     functions that are known to start threads. Where an unbroken chain of frame
+//     pointers ends in 0, scanning goes on into functions of modules with symbols
+//     alone, since code without frame pointers may have followed.
 //   - A thread that crashed because it called an address that is no code stands
 //     before the first instruction of a function, whatever frame pointers say.
 //   - A function that has not called anything yet, on CPUs with a link register,
@@ -36,6 +37,9 @@ func bestCaller(k *walk) bool {
 		return true
 	}
 	if !innermost && a.signal != nil && a.signal(k) {
+		return true
+	}
+	if a.cpu == format.ARM64 && k.callee.trust == FramePointer && arm64Record(k) {
 		return true
 	}
 	if a.byCFI(k) {
@@ -58,10 +62,13 @@ func bestCaller(k *walk) bool {
 	if a.byFramePointer != nil && a.byFramePointer(k) && k.believable() {
 		return true
 	}
-	if k.ended || k.endOfChain() || k.startsThread() {
+	if k.ended || k.startsThread() {
 		return false
 	}
-	return a.byScan(k) && k.believable()
+	k.sceptical = k.endOfChain()
+	found := a.byScan(k) && k.believable()
+	k.sceptical = false
+	return found
 }
 
 // believable reports whether the caller can be one.
@@ -74,7 +81,23 @@ func (k *walk) believable() bool {
 	if k.caller.interrupted {
 		adjust = 0
 	}
+	if k.caller.trust == CFI && k.callee.trust > CFI && !k.caller.interrupted {
+		// The rules were applied to a stack pointer that is a guess.
+		return k.isKnownCode(ip - adjust)
+	}
 	return k.isExecutable(ip - adjust)
+}
+
+// isKnownCode reports whether address is known to lie in code, or at least in a
+// module.
+func (k *walk) isKnownCode(address uint64) bool {
+	if code := k.process.Code; code != nil {
+		if executable, known := code.Executable(address); known {
+			return executable
+		}
+	}
+	_, _, ok := k.process.Modules.Find(address)
+	return ok
 }
 
 // isExecutable reports whether address may hold code, as far as is known: by
@@ -86,10 +109,7 @@ func (k *walk) isExecutable(address uint64) bool {
 			return executable
 		}
 	}
-	if _, _, ok := k.process.Modules.Find(address); ok {
-		return true
-	}
-	return address >= lowestCode && (k.arch.cpu != format.AMD64 || canonical(address))
+	return k.isKnownCode(address) || address >= lowestCode && (k.arch.cpu != format.AMD64 || canonical(address))
 }
 
 // mayReturnTo is isCode of the Best heuristics.
@@ -115,6 +135,8 @@ func (k *walk) mayReturnTo(address uint64) bool {
 		if function, ok := table.Function(before - base); !ok || function.Name == "" {
 			return false
 		}
+	} else if k.sceptical {
+		return false
 	}
 	if code == nil {
 		return true
@@ -175,9 +197,12 @@ func strayedCall(k *walk) bool {
 	return true
 }
 
-// leafCall is for a function that has called nothing, or whose return address
-// is still in the link register for another reason. When it calls, the link
-// register points into the function itself.
+// leafCall is for a function that has called nothing yet: the link register
+// still holds its return address. Once it has called, the link register points
+// into the function itself.
+//
+// Most such functions have saved the link register already, since they will
+// call something. Then the frame ends where it lies.
 func leafCall(k *walk) bool {
 	lr, ok := k.callee.Get(k.arch.lr)
 	sp, known := k.callee.Get(k.arch.sp)
@@ -193,8 +218,40 @@ func leafCall(k *walk) bool {
 	if !ok || here == there {
 		return false
 	}
+	if k.arch.byFramePointer != nil && k.arch.byFramePointer(k) && k.caller.IP() == lr {
+		return k.believable()
+	}
+	for i := range uint64(scanWordsFar) {
+		slot := sp + i*uint64(k.arch.pointer)
+		saved, ok := k.stack.word(slot)
+		if !ok {
+			break
+		}
+		if saved&k.addressBits() == lr {
+			k.found(hit{value: lr, slot: slot})
+			return k.believable()
+		}
+	}
 	k.returnTo(lr, sp)
 	return k.believable()
+}
+
+// arm64Record follows a second frame record before CFI is asked. The first one
+// did not tell the stack pointer: compilers for Linux and Windows put the record
+// at the bottom of the frame, those of Apple at the top. Rules that start from
+// the stack pointer may be off then. If they agree with the record, they are
+// better, since they recover more registers.
+func arm64Record(k *walk) bool {
+	if !arm64FramePointer(k) || !k.believable() || !k.mayReturnTo(k.caller.IP()) {
+		return false
+	}
+	record := *k.caller
+	if k.arch.byCFI(k) && k.caller.IP() == record.IP() && k.believable() {
+		return true
+	}
+	k.ended = false
+	*k.caller = record
+	return true
 }
 
 // functionAt is where the function that covers address starts.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -30,10 +31,10 @@ func corpus(t testing.TB, pattern string) []string {
 	return files
 }
 
-// dumpModules are the modules of a dump with symbols from a folder.
+// dumpModules are the modules of a dump with symbols from a file system.
 type dumpModules struct {
 	dump    *minidump.Dump
-	folder  string
+	store   fs.FS // nil for no symbols
 	reading symbols.Reading
 	tables  map[int]Symbols
 }
@@ -49,7 +50,7 @@ func (m *dumpModules) Find(address uint64) (int, uint64, bool) {
 func (m *dumpModules) End() uint64 { return m.dump.ModulesEnd() }
 
 func (m *dumpModules) Symbols(_ context.Context, i int) Symbols {
-	if s, ok := m.tables[i]; ok || m.folder == "" {
+	if s, ok := m.tables[i]; ok || m.store == nil {
 		return s
 	}
 	m.tables[i] = nil
@@ -58,7 +59,7 @@ func (m *dumpModules) Symbols(_ context.Context, i int) Symbols {
 	if !ok {
 		return nil
 	}
-	f, err := os.Open(filepath.Join(m.folder, path))
+	f, err := m.store.Open(path)
 	if err != nil {
 		return nil
 	}
@@ -95,6 +96,14 @@ func openDump(file, folder string, h Heuristics) ([]Thread, Process, error) {
 	if err != nil {
 		return nil, Process{}, err
 	}
+	var store fs.FS
+	if folder != "" {
+		store = os.DirFS(folder)
+	}
+	return openBytes(b, store, h)
+}
+
+func openBytes(b []byte, store fs.FS, h Heuristics) ([]Thread, Process, error) {
 	d, err := minidump.FromBytes(b)
 	if err != nil {
 		return nil, Process{}, err
@@ -102,7 +111,7 @@ func openDump(file, folder string, h Heuristics) ([]Thread, Process, error) {
 	if err := d.Usable(); err != nil {
 		return nil, Process{}, err
 	}
-	m := &dumpModules{dump: d, folder: folder, tables: map[int]Symbols{}}
+	m := &dumpModules{dump: d, store: store, tables: map[int]Symbols{}}
 	if h == Parity {
 		m.reading = symbols.Parity
 	}

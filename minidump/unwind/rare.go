@@ -49,9 +49,34 @@ func riscvFramePointer(k *walk) bool {
 func archPPC(cpu format.CPU) arch {
 	a := newArch(cpu, 4, "r2", "r14", "r15", "r16", "r17", "r18", "r19", "r20", "r21", "r22", "r23",
 		"r24", "r25", "r26", "r27", "r28", "r29", "r30", "r31")
-	a.byCFI, a.byFramePointer, a.byScan = byCFI, ppcBackChain, byScan(plausibleCode)
+	a.byCFI, a.byFramePointer, a.byScan = byCFI, ppcBackChain, ppcScan
 	a.progress = upwardsOrLeaf
 	return a
+}
+
+// ppcSavedLink is where in a frame the function that it called saves its
+// return address.
+func ppcSavedLink(k *walk) uint64 {
+	if k.arch.pointer == 8 {
+		return 16
+	}
+	return 4
+}
+
+// ppcScan scans above the saved return address, which is one into the frame
+// itself.
+func ppcScan(k *walk) bool {
+	sp, ok := k.callee.Get(k.arch.sp)
+	start := sp + ppcSavedLink(k) + uint64(k.arch.pointer)
+	if !ok || start < sp || !k.fits(start) {
+		return false
+	}
+	h, ok := k.scan(start, k.scanRange(), plausibleCode)
+	if !ok {
+		return false
+	}
+	k.found(h)
+	return true
 }
 
 // ppcBackChain follows the back chain: every frame begins with the address of
@@ -70,11 +95,7 @@ func ppcBackChain(k *walk) bool {
 		k.ended = k.callee.chained > 0
 		return false
 	}
-	saved := next + 4
-	if k.arch.pointer == 8 {
-		saved = next + 16
-	}
-	pc, ok := k.stack.word(saved)
+	pc, ok := k.stack.word(next + ppcSavedLink(k))
 	if !ok {
 		return false
 	}

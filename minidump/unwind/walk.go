@@ -109,6 +109,7 @@ type walk struct {
 	truncated string
 	ended     bool // the callee says that it has no caller
 	loaded    bool // CFI looked at the stack
+	sceptical bool // the stack seems to end here: only what symbols confirm is found
 }
 
 func (k *walk) begin(ctx context.Context, w *Walker, a *arch, t Thread) {
