@@ -57,18 +57,21 @@ func listsFlags() []cli.Flag {
 // listsOf loads the lists that listsFlags name, or those of the configuration.
 func listsOf(c *cli.Context) (*signature.Lists, error) {
 	dir := c.String("lists")
+	improve := signature.Improvements{Names: c.Bool("better-names"), Unsymbolicated: c.Bool("better-unsymbolicated")}
 	if dir == "" {
 		l, err := loadConfig(c)
 		if err != nil {
 			return nil, err
 		}
 		dir = l.Signature.ListsDir
+		improve.Names = improve.Names || l.Signature.BetterNames
+		improve.Unsymbolicated = improve.Unsymbolicated || l.Signature.BetterUnsymbolicated
 	}
 	lists, err := loadLists(dir)
 	if err != nil {
 		return nil, err
 	}
-	return lists.With(signature.Improvements{Names: c.Bool("better-names"), Unsymbolicated: c.Bool("better-unsymbolicated")}), nil
+	return lists.With(improve), nil
 }
 
 // loadLists loads the lists in a directory; "" is the built-in ones.

@@ -101,7 +101,6 @@ func (c *frameCache) put(h uint64, k cacheKey, f named) {
 	} else {
 		f.text = strings.Clone(f.text)
 	}
-	f.shown = strings.Clone(f.shown)
 	c.shards[h%cacheShards].put(h, cached{k, f}, c.half)
 }
 

@@ -18,15 +18,12 @@ func (i Improvements) any() bool { return i.Names || i.Unsymbolicated }
 
 // improvedName is the better name of a function, empty when there is none.
 func (n normalizer) improvedName(name, line string) string {
-	better := frame.Improve(name)
-	if better == "" {
-		return ""
-	}
-	if n.lists.lineNumbers.Match(better) {
+	text := frame.Improve(name)
+	if text != "" && n.lists.lineNumbers.Match(text) {
 		n.Lined = true
-		better += ":" + line
+		text += ":" + line
 	}
-	return better
+	return text
 }
 
 // improve prepares frames for a better signature: each keeps upstream's text,
@@ -49,7 +46,7 @@ func (s *state) improve(frames []named) {
 		if f.Module == "" || f.ModuleOffset == "" {
 			continue
 		}
-		frames[i].place = "@" + frame.Address(f.ModuleOffset)
+		frames[i].better = &better{place: "@" + frame.Address(f.ModuleOffset)}
 	}
 }
 
@@ -63,8 +60,8 @@ func placed(kept []named, stopped bool) {
 	if stopped {
 		k = &kept[len(kept)-1]
 	}
-	if k.place != "" {
-		k.shown = k.text + k.place
+	if k.better != nil && k.better.place != "" {
+		k.better = &better{shown: k.text + k.better.place}
 	}
 }
 

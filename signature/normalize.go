@@ -74,8 +74,9 @@ func (n normalizer) function(name, file, line string, t truth) named {
 	f := named{text: n.treat(name, kind, line)}
 	f.says = n.lists.judge(f.text)
 	if n.improve.Names {
-		if f.shown = n.improvedName(name, line); f.shown != "" && f.shown != f.text {
-			f.says |= n.lists.judge(f.shown)
+		if shown := n.improvedName(name, line); shown != "" && shown != f.text {
+			f.says |= n.lists.judge(shown)
+			f.better = &better{shown: strings.Clone(shown)}
 		}
 	}
 	if cache != nil && !n.Lined {

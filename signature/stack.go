@@ -91,16 +91,21 @@ func (s *state) sentinel(frames []named) int {
 // named is a normalised frame and, as far as it is known, what the lists say of
 // it.
 type named struct {
-	text  string
-	says  verdict
-	shown string // what signatures show instead of text; empty: text
+	text   string
+	says   verdict
+	better *better // of improved signatures; nil: nothing is better
+}
+
+// better is what improvements know of a frame. It is not changed once made.
+type better struct {
+	shown string // what signatures show instead of the text; empty: the text
 	place string // the place in the module, of stacks without symbols
 }
 
 // show is what the frame looks like in a signature.
 func (f *named) show() string {
-	if f.shown != "" {
-		return f.shown
+	if f.better != nil && f.better.shown != "" {
+		return f.better.shown
 	}
 	return f.text
 }
