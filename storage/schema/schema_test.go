@@ -461,3 +461,11 @@ func BenchmarkSearchDoc(b *testing.B) {
 		tab.SearchDoc(doc)
 	}
 }
+
+func BenchmarkLoad(b *testing.B) {
+	for b.Loop() {
+		if _, err := schema.Load(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
