@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,29 +17,39 @@ import (
 	"mayday/roles/processor"
 	"mayday/roles/processor/rules"
 	"mayday/storage"
+	"mayday/storage/queue"
 )
 
 func cmdProcess() *cli.Command {
 	return &cli.Command{
-		Name:  "process",
-		Usage: "run the processing rules over one crash, offline",
-		Description: "Reads a raw crash and its dumps from files, runs every rule, and writes processed.json (all of it), public.json\n" +
-			"(what anybody may see), telemetry.json (the export) and index.json (what search holds) to --out. --case takes a\n" +
-			"folder that holds raw_crash.json and, as far as there are any, dumps/NAME, walker/NAME.json (results to use\n" +
-			"instead of walking the dump), product_versions.json and previous_processed.json.",
+		Name:      "process",
+		Usage:     "run the processing rules over stored crashes, or over files",
+		ArgsUsage: "[ID…]",
+		Description: "With ids: processes crashes that are stored, here and now, and announces them to the indexer; works beside a\n" +
+			"running server. With --case or --raw-crash: reads a raw crash and its dumps from files, runs every rule, and\n" +
+			"writes processed.json (all of it), public.json (what anybody may see), telemetry.json (the export) and\n" +
+			"index.json (what search holds) to --out. --case takes a folder that holds raw_crash.json and, as far as there\n" +
+			"are any, dumps/NAME, walker/NAME.json (results to use instead of walking the dump), product_versions.json and\n" +
+			"previous_processed.json.",
 		Flags: append(configFlags(),
 			&cli.StringFlag{Name: "case", Usage: "folder of the crash"},
 			&cli.StringFlag{Name: "raw-crash", Usage: "JSON `FILE` of annotations"},
 			&cli.StringSliceFlag{Name: "dump", Usage: "NAME=FILE of a dump; may be repeated"},
 			&cli.StringSliceFlag{Name: "stackwalk", Usage: "NAME=FILE with the walker's JSON for a dump; may be repeated"},
 			&cli.StringFlag{Name: "ruleset", Usage: strings.Join(processor.Rulesets(), " or ")},
-			&cli.StringFlag{Name: "out", Usage: "folder to write to", Required: true},
+			&cli.StringFlag{Name: "out", Usage: "folder to write to"},
 		),
 		Action: runProcess,
 	}
 }
 
 func runProcess(c *cli.Context) error {
+	if c.Args().Present() {
+		return processStored(c)
+	}
+	if c.String("out") == "" {
+		return fault.New(fault.Invalid, "process: name a crash id, or a folder to write to with --out")
+	}
 	files, err := processFiles(c)
 	if err != nil {
 		return err
@@ -78,6 +89,40 @@ func runProcess(c *cli.Context) error {
 		return err
 	}
 	return writeViews(c.String("out"), processor.ViewsOf(pipe.Env.Schema, id, res.Processed))
+}
+
+// processStored processes crashes of the bucket.
+func processStored(c *cli.Context) error {
+	if c.IsSet("case") || c.IsSet("raw-crash") || c.IsSet("out") {
+		return fault.New(fault.Invalid, "process: ids and files exclude each other")
+	}
+	var messages []queue.Message
+	for _, arg := range c.Args().Slice() {
+		id, err := storage.FindCrashID(arg)
+		if err != nil {
+			return err
+		}
+		messages = append(messages, queue.Message{ID: id, Ruleset: c.String("ruleset")})
+	}
+	d, err := commandDeps(c)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	p, err := d.processor(c.Context)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, m := range messages {
+		if err := p.One(c.Context, m); err != nil {
+			fmt.Fprintf(c.App.ErrWriter, "%s: %v\n", m.ID, err)
+			failed = err
+			continue
+		}
+		fmt.Fprintln(c.App.Writer, m.ID)
+	}
+	return failed
 }
 
 // crashFiles names the files of one crash.

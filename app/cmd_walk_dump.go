@@ -34,9 +34,9 @@ func walkDump(c *cli.Context) error {
 	}
 	if req.Memory > 0 {
 		// The runtime collects before the limit, the kernel refuses past it.
-		debug.SetMemoryLimit(req.Memory * 3 / 4)
+		debug.SetMemoryLimit(req.Memory)
 		if err := limitData(uint64(req.Memory)); err != nil {
-			return fault.As(fault.Unavailable, err, "limit memory to %d bytes", req.Memory)
+			return fault.As(fault.Unavailable, err, "limit memory to %d bytes more", req.Memory)
 		}
 	}
 	var s childSettings

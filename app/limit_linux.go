@@ -1,9 +1,39 @@
 package app
 
-import "syscall"
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"syscall"
+)
 
-// limitData bounds the private memory of this process. The address space
-// cannot be bounded: the runtime reserves far more than it uses.
+// heapArena is what the runtime maps at a time when its heap grows.
+const heapArena = 64 << 20
+
+// limitData lets the private memory of this process grow by that many bytes.
+// The address space cannot be bounded: the runtime reserves far more than it
+// uses. It counts from what the program takes by itself, and leaves room for
+// the arena that is begun and not filled.
 func limitData(bytes uint64) error {
-	return syscall.Setrlimit(syscall.RLIMIT_DATA, &syscall.Rlimit{Cur: bytes, Max: bytes})
+	limit := dataNow() + bytes + heapArena
+	return syscall.Setrlimit(syscall.RLIMIT_DATA, &syscall.Rlimit{Cur: limit, Max: limit})
+}
+
+// dataNow is the private memory of this process; 0 when the system does not
+// say.
+func dataNow() uint64 {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for _, line := range bytes.Split(text, []byte("\n")) {
+		if rest, ok := bytes.CutPrefix(line, []byte("VmData:")); ok {
+			kib, err := strconv.ParseUint(string(bytes.TrimSpace(bytes.TrimSuffix(bytes.TrimSpace(rest), []byte("kB")))), 10, 54)
+			if err != nil {
+				return 0
+			}
+			return kib << 10
+		}
+	}
+	return 0
 }

@@ -24,7 +24,9 @@ import (
 )
 
 // buildProcessor makes the role that processes crashes.
-func buildProcessor(ctx context.Context, d *deps) (roles.Role, error) {
+func buildProcessor(ctx context.Context, d *deps) (roles.Role, error) { return d.processor(ctx) }
+
+func (d *deps) processor(ctx context.Context) (*processor.Processor, error) {
 	crashes, err := d.Crashes(ctx)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -57,7 +58,7 @@ func (p *Processor) handle(work context.Context, d *delivery) {
 		// It was taken so often and nobody lived to tell why.
 		outcome, err = "verdict", p.verdict(d.ctx, m.ID, d.queue, attempts-1, errors.New("each try ended with the program that made it"))
 	} else {
-		outcome, err = p.process(d.ctx, log, d, m, attempts)
+		outcome, err = p.process(d.ctx, log, d.queue, m, attempts)
 	}
 	if err != nil {
 		outcome, err = p.failed(work, log, d, m.ID, attempts, err)
@@ -142,8 +143,28 @@ func ask(ctx context.Context, do func(context.Context) error) error {
 	return err
 }
 
+// One processes one stored crash now, without a message: what it makes is
+// stored and announced as ever. The crash must be there.
+func (p *Processor) One(ctx context.Context, m queue.Message) error {
+	unlock := p.locks.lock(ctx, m.ID)
+	if unlock == nil {
+		return fault.Wrap(ctx.Err(), "process %s", m.ID)
+	}
+	defer unlock()
+	outcome, err := p.process(ctx, p.Log.With(zap.String("crash_id", string(m.ID))), queue.Priority, m, 1)
+	switch {
+	case err != nil:
+		return err
+	case outcome == "gone":
+		return fault.New(fault.NotFound, "no crash %s", m.ID)
+	case outcome == "invalid":
+		return fault.New(fault.Invalid, "ruleset %q is none of %s", m.Ruleset, strings.Join(Rulesets(), ", "))
+	}
+	return nil
+}
+
 // process makes and stores the processed crash. The outcome is for the metric.
-func (p *Processor) process(ctx context.Context, log *zap.Logger, d *delivery, m queue.Message, attempts int) (outcome string, err error) {
+func (p *Processor) process(ctx context.Context, log *zap.Logger, from queue.Name, m queue.Message, attempts int) (outcome string, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			log.Error("panic", zap.String("panic", fmt.Sprint(v)), zap.ByteString("stack", debug.Stack()))
@@ -177,9 +198,9 @@ func (p *Processor) process(ctx context.Context, log *zap.Logger, d *delivery, m
 	}); err != nil {
 		return "", err
 	}
-	p.forgive(ctx, log, d, m.ID, attempts)
+	p.forgive(ctx, log, from, m.ID, attempts)
 	p.export(ctx, log, m.ID, res.Processed)
-	if job.Previous == nil && d.queue == queue.Standard {
+	if job.Previous == nil && from == queue.Standard {
 		if t, err := time.Parse(time.RFC3339Nano, storage.RawCrash(job.Raw).Text("submitted_timestamp")); err == nil {
 			metrics.ProcessorIngestionSeconds.Observe(max(0, time.Since(t).Seconds()))
 		}
@@ -200,9 +221,9 @@ type forgiver interface {
 
 // forgive removes the verdict of an earlier try, which only a crash that was
 // asked for again can have.
-func (p *Processor) forgive(ctx context.Context, log *zap.Logger, d *delivery, id storage.CrashID, attempts int) {
+func (p *Processor) forgive(ctx context.Context, log *zap.Logger, from queue.Name, id storage.CrashID, attempts int) {
 	f, ok := p.Sink.(forgiver)
-	if !ok || d.queue == queue.Standard && attempts <= 1 {
+	if !ok || from == queue.Standard && attempts <= 1 {
 		return
 	}
 	if err := f.DeleteVerdict(ctx, id); err != nil {

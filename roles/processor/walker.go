@@ -41,6 +41,9 @@ type InProcess struct {
 // it is left behind: Go cannot end it, and the crash must not wait.
 const DefaultPatience = 5 * time.Second
 
+// heldWhole is the size up to which package minidump holds a dump whole.
+const heldWhole = 256 << 20
+
 // watchEvery is how often the heap is looked at during a walk.
 const watchEvery = 50 * time.Millisecond
 
@@ -58,9 +61,15 @@ func (w *InProcess) Walk(ctx context.Context, d rules.Dump, annotations map[stri
 	defer stop(nil)
 	deadline, cancel := context.WithTimeout(walkCtx, w.Timeout)
 	defer cancel()
+	base := heap()
 	done := make(chan rules.WalkResult, 1)
-	go func() { done <- w.walk(deadline, d, annotations) }()
-	r := w.watch(ctx, stop, done)
+	if w.Memory > 0 && min(d.Size, heldWhole) > w.Memory {
+		stop(errMemory) // reading it alone would take more
+		done <- rules.WalkResult{}
+	} else {
+		go func() { done <- w.walk(deadline, d, annotations) }()
+	}
+	r := w.watch(ctx, stop, base, done)
 	if r.Exit == rules.ExitOK && deadline.Err() != nil && ctx.Err() == nil {
 		r.Exit = rules.ExitKilled // what was found by then is kept
 	}
@@ -76,7 +85,7 @@ func (w *InProcess) Walk(ctx context.Context, d rules.Dump, annotations map[stri
 
 // watch waits for the walk, ends it when it takes too much memory, and leaves
 // it behind when it does not end.
-func (w *InProcess) watch(ctx context.Context, stop context.CancelCauseFunc, done <-chan rules.WalkResult) rules.WalkResult {
+func (w *InProcess) watch(ctx context.Context, stop context.CancelCauseFunc, base int64, done <-chan rules.WalkResult) rules.WalkResult {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	patience := w.Patience
@@ -85,7 +94,6 @@ func (w *InProcess) watch(ctx context.Context, stop context.CancelCauseFunc, don
 	}
 	late := time.NewTimer(w.Timeout + patience)
 	defer late.Stop()
-	base := heap()
 	ended := ctx.Done()
 	for {
 		select {

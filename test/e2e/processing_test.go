@@ -139,6 +139,52 @@ func TestProcessCommand(t *testing.T) {
 	}
 }
 
+// A stored crash can be processed from the command line beside the server, and
+// symbols that came later count.
+func TestProcessStored(t *testing.T) {
+	s := start(t)
+	id := s.submit(map[string]string{"ProductName": "Storm"}, map[string][]byte{"upload_file_minidump": sampleDump(t)})
+	if p := s.processed(id); p["signature"] != "storm" {
+		t.Errorf("signature without symbols %v", p["signature"])
+	}
+	putSymbols(t, s.dir)
+	if code, out, errs := run(t, "process", "--data-dir", s.dir, "bp-"+id); code != 0 || !strings.Contains(out, id) {
+		t.Fatalf("exit %d: %s%s", code, out, errs)
+	}
+	s.eventually(20*time.Second, "the new signature is found", func() error {
+		var r struct{ Total int }
+		if err := s.getJSON("/api/SuperSearch/?_facets_size=0&signature=%3Dstorm%3A%3ACloud%3A%3Arain", &r); err != nil || r.Total != 1 {
+			return fmt.Errorf("%d hits, %v", r.Total, err)
+		}
+		return nil
+	})
+	if n, err := s.hits(id); err != nil || n != 1 {
+		t.Errorf("%d hits, %v", n, err)
+	}
+	for want, args := range map[int][]string{2: {"process", "--data-dir", s.dir, "no-id"}, 1: {"process", "--data-dir", s.dir, strings.Replace(id, id[:8], "00000000", 1)}} {
+		if code, _, errs := run(t, args...); code != want {
+			t.Errorf("%v: exit %d, want %d: %s", args, code, want, errs)
+		}
+	}
+}
+
+// A dump that takes more memory than it may is given up and noted; the server
+// lives on.
+func TestWalkMemory(t *testing.T) {
+	for _, isolate := range []string{"false", "true"} {
+		s := start(t, "--processor.isolate", isolate, "--processor.walk-memory", "48MiB", "--collector.max-body", "200MiB")
+		large := append(sampleDump(t), make([]byte, 150<<20)...)
+		id := s.submit(map[string]string{"ProductName": "Storm"}, map[string][]byte{"upload_file_minidump": large})
+		if p := s.processed(id); !strings.Contains(fmt.Sprint(p["processor_notes"]), "timeout (SIGABRT)") {
+			t.Errorf("isolate %s: notes %v, status %v", isolate, p["processor_notes"], p["mdsw_status_string"])
+		}
+		next := s.submit(map[string]string{"ProductName": "Storm"}, map[string][]byte{"upload_file_minidump": sampleDump(t)})
+		if p := s.processed(next); p["mdsw_status_string"] != "OK" {
+			t.Errorf("isolate %s: the next crash has status %v, notes %v", isolate, p["mdsw_status_string"], p["processor_notes"])
+		}
+	}
+}
+
 func TestTablesOfTheProcessor(t *testing.T) {
 	for want, args := range map[string][]string{
 		"SignatureGeneratorRule": {"rules"}, "beta_products:": {"rules", "--tables"}, "| json_dump.threads[].frames[].registers |": {"schema", "--format", "markdown"},
