@@ -118,8 +118,8 @@ func (v View) Location(h *Hit) symbols.Location {
 		}
 		in.Function = name
 		in.File, in.HasFile, in.Line, in.HasLine = v.source(file, line, have)
-		if v.reading == symbols.Parity && have {
-			in.Line, in.HasLine = line, line != 0 // even where the file is unknown
+		if v.reading == symbols.Parity && have { // its line is printed without a file too
+			in.Line, in.HasLine = line, line != 0 || i+1 < len(h.Calls)
 		}
 		l.Inlines = append(l.Inlines, in)
 	}
