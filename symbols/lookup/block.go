@@ -169,9 +169,35 @@ func (d *decoder) uint32() uint32 {
 
 // zigzag reads a signed difference.
 func (d *decoder) zigzag() uint64 {
-	v := d.uvarint()
-	return v>>1 ^ -(v & 1)
+	return signed(d.uvarint())
 }
+
+// number reads a packed number at i and returns where the next one is. Past
+// the end it reads 0 and returns a place far beyond, where all reads give 0.
+func number(b []byte, i int) (uint64, int) {
+	if uint(i) < uint(len(b)) && b[i] < 0x80 {
+		return uint64(b[i]), i + 1
+	}
+	return longNumber(b, i)
+}
+
+// beyond is past the end of any block.
+const beyond = 1 << 40
+
+func longNumber(b []byte, i int) (uint64, int) {
+	if uint(i) < uint(len(b)) {
+		if i+1 < len(b) && b[i+1] < 0x80 {
+			return uint64(b[i]&0x7f) | uint64(b[i+1])<<7, i + 2
+		}
+		if v, n := binary.Uvarint(b[i:]); n > 0 {
+			return v, i + n
+		}
+	}
+	return 0, beyond
+}
+
+// signed turns a packed number into the difference it stands for.
+func signed(v uint64) uint64 { return v>>1 ^ -(v & 1) }
 
 // appendZigzag appends the signed difference v; it may wrap around.
 func appendZigzag(b []byte, v uint64) []byte {

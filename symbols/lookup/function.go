@@ -55,7 +55,7 @@ const (
 	lineSizeBit  = 3
 )
 
-// head is the front of a packed function.
+// head is the front of a packed function, where a decoder starts.
 type head struct {
 	flags byte
 	size  uint64
@@ -64,11 +64,25 @@ type head struct {
 }
 
 func (d *decoder) head() head {
-	h := head{flags: d.byte(), size: d.uvarint()}
-	if h.flags&funcParams != 0 {
-		h.param = uint32(d.uvarint())
+	b := d.b
+	if len(b) == 0 {
+		d.bad = true
+		return head{}
 	}
-	h.name = ref(d.uint32())
+	h := head{flags: b[0]}
+	var i int
+	h.size, i = number(b, 1)
+	if h.flags&funcParams != 0 {
+		var v uint64
+		v, i = number(b, i)
+		h.param = uint32(v)
+	}
+	if i > len(b)-4 {
+		d.bad = true
+		return head{}
+	}
+	h.name = ref(binary.LittleEndian.Uint32(b[i:]))
+	d.i = i + 4
 	return h
 }
 

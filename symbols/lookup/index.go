@@ -50,20 +50,21 @@ func (x *index) find(s *blockStore, key uint64) (e entry, pos int, ok bool) {
 		return entry{}, 0, false
 	}
 	want := uint32(min(key-c.base, 1<<32-1))
-	// A guess first: ids are mostly dense.
-	n := int(c.count)
-	i, j := 0, n
-	if g := int(min(want, c.count-1)); key32(keys, g) == want && (g+1 == n || key32(keys, g+1) > want) {
-		i = g + 1
-	} else {
-		for i < j {
-			m := int(uint(i+j) >> 1)
-			if key32(keys, m) <= want {
-				i = m + 1
-			} else {
-				j = m
+	i := 0
+	switch n := int(c.count); {
+	case want < key32(keys, 0):
+	case int(key32(keys, n-1)) == n-1: // ids are mostly dense
+		i = min(int(want), n-1) + 1
+	default: // without branches on the keys, which nobody can predict
+		at := 0
+		for n > 1 {
+			half := n >> 1
+			if key32(keys, at+half) <= want {
+				at += half
 			}
+			n -= half
 		}
+		i = at + 1
 	}
 	if i == 0 {
 		return entry{}, 0, false

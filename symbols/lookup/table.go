@@ -20,6 +20,7 @@ package lookup
 
 import (
 	"mayday/symbols"
+	"mayday/symbols/sym"
 )
 
 // Counts are how many records of each kind were read.
@@ -111,17 +112,22 @@ func (h *Hit) setHead(start uint64, hd head) {
 func (t *Table) evaluate(h *Hit, start uint64, b []byte, p uint64, parity bool) bool {
 	d := decoder{b: b}
 	hd := d.head()
+	return answer(h, &d, hd, start, p, parity)
+}
+
+// answer is evaluate with the front of the function read.
+func answer(h *Hit, d *decoder, hd head, start, p uint64, parity bool) bool {
 	h.setHead(start, hd)
 	switch {
 	case d.bad:
 		return false
 	case hd.flags&funcOdd == 0:
-		return quick(h, &d, hd, start, p, parity)
+		return quick(h, d, hd, start, p, parity)
 	case parity:
-		layOutParity(h, &d, hd, start, p)
+		layOutParity(h, d, hd, start, p)
 		return true
 	}
-	return layOut(h, &d, hd, start, p)
+	return layOut(h, d, hd, start, p)
 }
 
 // quick answers for p in a function whose records nest as they should. The
@@ -130,37 +136,14 @@ func (t *Table) evaluate(h *Hit, start uint64, b []byte, p uint64, parity bool) 
 // before p, so that a gap between lines goes on with the line before;
 // minidump-stackwalk answers for p itself.
 func quick(h *Hit, d *decoder, hd head, start, p uint64, parity bool) bool {
+	b, i := d.b, d.i
 	mark, afterCall := start, false
 	if hd.flags&funcInlines != 0 {
-		r := spanReader{d: d, s: span{start: start}}
-		for n := d.uvarint(); n > 0 && !d.bad; n-- {
-			s := r.next()
-			if p < s.start {
-				continue
-			}
-			if p-s.start < s.size {
-				if s.start > mark {
-					mark, afterCall = s.start, false
-				}
-				h.setCall(s.depth, Call{Line: s.line, File: s.file, Origin: s.origin})
-				continue
-			}
-			if e := s.start + s.size; e > mark {
-				mark, afterCall = e, true
-			}
-		}
+		i, mark, afterCall = quickCalls(h, b, i, start, p)
 	}
-	r := lineReader{d: d, end: start}
-	var at srcLine
-	for n := d.uvarint(); n > 0 && !d.bad; n-- {
-		l := r.next()
-		if l.start > p {
-			break
-		}
-		at = *l
-	}
+	at, i := quickLine(b, i, start, p)
 	switch {
-	case d.bad:
+	case i >= beyond:
 		return false
 	case at.size == 0:
 	case parity:
@@ -176,6 +159,101 @@ func quick(h *Hit, d *decoder, hd head, start, p uint64, parity bool) bool {
 		}
 	}
 	return parity || !afterCall || h.HasLine || len(h.Calls) > 0
+}
+
+// quickCalls reads all INLINE ranges from i on, as spanReader does, and notes
+// those that cover p. It returns the last mark at or before p and whether it
+// is the end of a range.
+func quickCalls(h *Hit, b []byte, i int, start, p uint64) (next int, mark uint64, end bool) {
+	n, i := number(b, i)
+	mark = start
+	var depth, first uint32
+	var c Call
+	address := start
+	begun := false
+	for ; n > 0 && i < len(b); n-- {
+		tag := b[i]
+		i++
+		var v, size uint64
+		if depth += uint32(tag&inlineDepth) - 3; tag&inlineDepth == 7 {
+			v, i = number(b, i)
+			depth = uint32(v)
+		}
+		v, i = number(b, i)
+		address += signed(v)
+		size, i = number(b, i)
+		if tag&inlineMore == 0 {
+			v, i = number(b, i)
+			c.Line = uint32(v)
+			switch {
+			case tag&inlineNoFile != 0:
+				c.File = sym.NoFile
+			case tag&inlineFirst != 0:
+				c.File = first
+			case tag&inlineSameFile == 0:
+				v, i = number(b, i)
+				c.File = uint32(v)
+			}
+			if !begun {
+				begun, first = true, c.File
+			}
+			v, i = number(b, i)
+			c.Origin = uint32(v)
+		}
+		switch {
+		case p < address:
+		case p-address < size:
+			if address > mark {
+				mark, end = address, false
+			}
+			h.setCall(depth, c)
+		case address+size > mark:
+			mark, end = address+size, true
+		}
+	}
+	return i, mark, end
+}
+
+// quickLine reads the lines from i on, as lineReader does, up to the last that
+// starts at or before p.
+func quickLine(b []byte, i int, start, p uint64) (at srcLine, next int) {
+	n, i := number(b, i)
+	end := start
+	var line, file, first uint32
+	begun := false
+	for ; n > 0 && i < len(b); n-- {
+		tag := b[i]
+		i++
+		var v uint64
+		from := end
+		if tag&lineGap != 0 {
+			v, i = number(b, i)
+			from += signed(v)
+		}
+		size := uint64(tag >> lineSizeBit)
+		if size == 0 {
+			size, i = number(b, i)
+		}
+		v, i = number(b, i)
+		line += uint32(signed(v))
+		switch tag & lineFileMask {
+		case lineFileFirst:
+			file = first
+		case lineFileGiven:
+			v, i = number(b, i)
+			file = uint32(v)
+			if !begun {
+				first = file
+			}
+		}
+		begun = true
+		if from > p {
+			break
+		}
+		at = srcLine{from, size, line, file}
+		end = from + size
+	}
+	return at, i
 }
 
 // public fills in the PUBLIC record at an address: the first of those that
@@ -218,14 +296,13 @@ func (t *Table) symbolic(h *Hit, p uint64, functionsOnly bool) bool {
 	}
 	f, _, haveFunc := t.funcs.find(&t.store, p)
 	if haveFunc {
-		b := t.store.from(ref(f.val))
-		d := decoder{b: b}
+		d := decoder{b: t.store.from(ref(f.val))}
 		hd := d.head()
 		if d.bad {
 			return false
 		}
 		if p-f.key < hd.size {
-			return t.evaluate(h, f.key, b, p, false)
+			return answer(h, &d, hd, f.key, p, false)
 		}
 		f.key += hd.size
 	}
@@ -259,8 +336,7 @@ func (t *Table) walker(h *Hit, p uint64, linesToo bool) bool {
 		}
 	}
 	if haveFunc {
-		b := t.store.from(ref(f.val))
-		d := decoder{b: b}
+		d := decoder{b: t.store.from(ref(f.val))}
 		hd := d.head()
 		if d.bad {
 			return false
@@ -270,7 +346,7 @@ func (t *Table) walker(h *Hit, p uint64, linesToo bool) bool {
 				h.setHead(f.key, hd)
 				return true
 			}
-			return t.evaluate(h, f.key, b, p, true)
+			return answer(h, &d, hd, f.key, p, true)
 		}
 	}
 	return t.walkerPublic(h, p, f.key, haveFunc)

@@ -68,8 +68,8 @@ func (s *Scanner) judgeSymbolic(c *cursor, kind Kind, inFunc bool) {
 		s.stack = true
 	case s.line == 1 && (kind != KindModule || c.bad):
 		s.refuseSymbolic("the first line is no MODULE record")
-	case c.bad && (kind == KindFunc || kind == KindInline):
-		s.refuseSymbolic("a FUNC or INLINE record cannot be read")
+	case c.bad && kind == KindFunc:
+		s.refuseSymbolic("a FUNC record cannot be read")
 	case inFunc && (c.bad || kind == KindFile || kind == KindModule || kind == KindInfo):
 		s.refuseSymbolic("a line inside a FUNC block is no line record")
 	case kind == KindInline && s.rec.OldInline:
