@@ -33,7 +33,7 @@ func walkDump(c *cli.Context) error {
 		return fault.As(fault.Invalid, err, "request")
 	}
 	if req.Memory > 0 {
-		// The runtime collects before the limit, the kernel refuses past it.
+		// The walk is watched as ever; the kernel holds where that fails.
 		debug.SetMemoryLimit(req.Memory)
 		if err := limitData(uint64(req.Memory)); err != nil {
 			return fault.As(fault.Unavailable, err, "limit memory to %d bytes more", req.Memory)
@@ -72,6 +72,6 @@ func walkFile(ctx context.Context, d *deps, req processor.WalkRequest) (r rules.
 	if err != nil {
 		return r, fault.As(fault.Unavailable, err, "dump")
 	}
-	w := &processor.InProcess{Symbols: source.walk, Timeout: max(req.Timeout, time.Millisecond), Version: walkerVersion()}
+	w := &processor.InProcess{Symbols: source.walk, Timeout: max(req.Timeout, time.Millisecond), Memory: req.Memory, Version: walkerVersion()}
 	return w.Walk(ctx, rules.Dump{Name: rules.MinidumpName, Size: info.Size(), Reader: f, Path: req.Path}, req.Annotations), nil
 }
