@@ -96,3 +96,24 @@ func TestMadeUpStacks(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkOverflowDump walks a thread that called itself until its stack ran
+// over, with symbols as they come out of a file.
+func BenchmarkOverflowDump(b *testing.B) {
+	binaries := madeUp(synth.AMD64, synth.LinuxOS)
+	c := &synth.Crash{CPU: synth.AMD64, OS: synth.LinuxOS, Binaries: binaries, Threads: []synth.Stack{{ID: 1}}}
+	for range 15_000 {
+		c.Threads[0].Calls = append(c.Threads[0].Calls, synth.Call{Binary: binaries[0], Offset: 0x1040})
+	}
+	dump, store := c.Dump().Bytes(), fstest.MapFS{binaries[0].SymPath(): {Data: binaries[0].Sym()}}
+	for b.Loop() {
+		threads, p, err := openBytes(dump, store, Best)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if s := NewWalker(p).Walk(context.Background(), threads[0]); len(s.Frames) != 15_000 {
+			b.Fatalf("%d frames, %q", len(s.Frames), s.Truncated)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/15_000, "ns/frame")
+}
