@@ -13,8 +13,9 @@ import (
 //     of it, and in a function where the module has symbols. If it does not, or
 //     if its stack pointer lies outside the stack, the next technique has a go.
 //   - What scanning finds must follow a call instruction where the dump holds
-//     the code, and may lie in executable memory that belongs to no module, such
-//     as the output of a JIT compiler.
+//     the code, and must not be the start of a function. It may lie in executable
+//     memory that belongs to no module, such as the output of a JIT compiler, if
+//     there is a frame record.
 //   - The stack ends where CFI says that there is no return address and at
 //     functions that are known to start threads. Where an unbroken chain of frame
 //     pointers ends in 0, scanning goes on into functions of modules with symbols
@@ -131,8 +132,16 @@ func (k *walk) mayReturnTo(address uint64) bool {
 		if !known {
 			return false
 		}
+	} else if before-base < headerBytes {
+		return false
 	} else if table := k.process.Modules.Symbols(k.ctx, module); table != nil {
-		if function, ok := table.Function(before - base); !ok || function.Name == "" {
+		function, ok := table.Function(before - base)
+		if !ok || function.Name == "" {
+			return false
+		}
+		// What points at the start of a function is a pointer to it. The function
+		// before it may end in a call that does not return, but that is rare.
+		if next, ok := table.Function(address - base); ok && next.Address == address-base && !next.Public {
 			return false
 		}
 	} else if k.sceptical {
@@ -144,6 +153,27 @@ func (k *walk) mayReturnTo(address uint64) bool {
 	n := callBytes(k.arch.cpu)
 	b := code.Bytes(address&^k.thumb()-uint64(n), n)
 	return len(b) != n || endsInCall(k.arch.cpu, b, k.order())
+}
+
+// headerBytes is how much of a module is no code for certain: the headers of
+// all formats are longer, and pointers to them are on every main thread's stack
+// (AT_PHDR).
+const headerBytes = 0x100
+
+// inModule reports whether address lies behind code of a module.
+func (k *walk) inModule(address uint64) bool {
+	_, _, ok := k.process.Modules.Find(address - 1)
+	return ok
+}
+
+// isRecord reports whether slot looks like the return address of a frame
+// record: the word below leads farther up the stack. Generated code has such
+// records, and executable memory with other things than code in it is pointed at
+// from elsewhere.
+func (k *walk) isRecord(slot uint64) bool {
+	fp, ok := k.stack.word(slot - uint64(k.arch.pointer))
+	fp &= k.addressBits()
+	return ok && fp > slot && fp-slot <= maxFrameBytes && k.stack.readable(fp)
 }
 
 // knowsCode reports whether there is more to tell code by than the range of a

@@ -56,7 +56,7 @@ func (k *walk) scan(start uint64, count int, plausible func(uint64) bool) (hit, 
 		if k.best() {
 			value &= k.addressBits()
 		}
-		if plausible(value) && k.isCode(value) {
+		if plausible(value) && k.isCode(value, slot) {
 			if next := slot + size; next < slot || !k.fits(next) {
 				return hit{}, false
 			}
@@ -66,12 +66,13 @@ func (k *walk) scan(start uint64, count int, plausible func(uint64) bool) (hit, 
 	return hit{}, false
 }
 
-// isCode reports whether the instruction before a return address lies in a
-// function of a module, as far as that is known. One byte before is enough:
-// the function may end with the call, if what it calls does not return.
-func (k *walk) isCode(address uint64) bool {
+// isCode reports whether the instruction before a return address, found at
+// slot, lies in a function of a module, as far as that is known. One byte before
+// is enough: the function may end with the call, if what it calls does not
+// return.
+func (k *walk) isCode(address, slot uint64) bool {
 	if k.best() {
-		return k.mayReturnTo(address)
+		return k.mayReturnTo(address) && (k.inModule(address) || k.isRecord(slot))
 	}
 	if address <= 1 {
 		return false
