@@ -100,10 +100,8 @@ type Mappings struct {
 	idx  rangeIndex
 }
 
-// NewMappings sorts the mappings of a dump for lookup. With inclusive, the end
-// of a Linux mapping counts as part of it, and a mapping that begins right
-// there is lost: so does minidump-stackwalk, and results are compared with it.
-func (d *Dump) NewMappings(inclusive bool) *Mappings {
+// NewMappings sorts the mappings of a dump for lookup.
+func (d *Dump) NewMappings() *Mappings {
 	x := &Mappings{}
 	var ranges []addressRange
 	add := func(m Mapping) {
@@ -124,10 +122,7 @@ func (d *Dump) NewMappings(inclusive bool) *Mappings {
 	} else {
 		for i := range d.MemoryMaps {
 			m := &d.MemoryMaps[i]
-			switch {
-			case inclusive && m.Start <= m.End:
-				add(Mapping{m.Start, m.End, m.Readable, m.Writable, m.Executable})
-			case m.Start < m.End:
+			if m.Start < m.End {
 				add(Mapping{m.Start, m.End - 1, m.Readable, m.Writable, m.Executable})
 			}
 		}

@@ -102,16 +102,21 @@ func (d *Dump) Context(l format.Location) (*format.Context, error) {
 	return format.DecodeContext(d.System.Raw.Architecture, b, d.Order)
 }
 
-// ThreadStack returns the region that holds the stack of a thread: the one the
-// thread names, or where that cannot be read (Windows writes null locations)
-// the one that covers the address the thread names; and if the stack pointer
-// lies elsewhere, the region that covers the stack pointer. It returns nil
-// when no such region is in the dump.
-func (d *Dump) ThreadStack(t *Thread, sp uint64, word int) *Region {
-	s := d.region(t.Raw.Stack)
-	if s == nil {
-		s = d.RegionAt(t.Raw.Stack.Start)
+// StackOf returns the region that a thread names as its stack, or where that
+// cannot be read (Windows writes null locations) the one that covers the
+// address the thread names; nil when the dump has neither.
+func (d *Dump) StackOf(t *Thread) *Region {
+	if s := d.region(t.Raw.Stack); s != nil {
+		return s
 	}
+	return d.RegionAt(t.Raw.Stack.Start)
+}
+
+// ThreadStack returns the region that holds the stack of a thread: StackOf, or
+// if a word at the stack pointer is not in it, the region that covers the stack
+// pointer. It returns nil when no such region is in the dump.
+func (d *Dump) ThreadStack(t *Thread, sp uint64, word int) *Region {
+	s := d.StackOf(t)
 	if s != nil {
 		if _, ok := s.Uint(sp, word); ok {
 			return s

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"mayday/minidump"
+	"mayday/minidump/analysis"
 	"mayday/minidump/format"
 )
 
@@ -79,7 +80,7 @@ func (e *encoder) crash(s *State) {
 	e.raw("}")
 }
 
-func (e *encoder) accesses(list []Access) {
+func (e *encoder) accesses(list []analysis.Access) {
 	if list == nil {
 		e.null()
 		return
@@ -109,7 +110,7 @@ func (e *encoder) accesses(list []Access) {
 	e.raw("]")
 }
 
-func (e *encoder) bitFlips(list []BitFlip) {
+func (e *encoder) bitFlips(list []analysis.BitFlip) {
 	if len(list) == 0 {
 		e.null()
 		return

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"mayday/minidump"
+	"mayday/minidump/analysis"
 	"mayday/minidump/format"
 	"mayday/minidump/unwind"
 	"mayday/symbols"
@@ -65,7 +66,7 @@ type CrashInfo struct {
 	// Reason is the name of the signal or exception, "" when there was none.
 	Reason  string
 	Address *uint64
-	Analysis
+	analysis.Result
 }
 
 // Thread is one thread and its call stack.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"mayday/minidump/analysis"
 	"mayday/minidump/unwind"
 	"mayday/symbols"
 )
@@ -121,7 +122,7 @@ func (p *printer) crash(s *State) {
 	if len(c.BitFlips) > 0 {
 		p.line("Crashing address may be the result of a flipped bit:")
 		flips := slices.Clone(c.BitFlips)
-		slices.SortStableFunc(flips, func(a, b BitFlip) int {
+		slices.SortStableFunc(flips, func(a, b analysis.BitFlip) int {
 			return cmp.Or(cmp.Compare(b.Confidence, a.Confidence), cmp.Compare(a.Address, b.Address))
 		})
 		for i, f := range flips {

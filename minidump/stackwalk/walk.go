@@ -9,6 +9,7 @@ import (
 
 	"mayday/app/fault"
 	"mayday/minidump"
+	"mayday/minidump/analysis"
 	"mayday/minidump/format"
 	"mayday/minidump/reason"
 	"mayday/minidump/unwind"
@@ -40,7 +41,7 @@ func Walk(ctx context.Context, d *minidump.Dump, source SymbolSource, o Options)
 	if err := d.Usable(); err != nil {
 		return nil, err
 	}
-	w := &walker{ctx: ctx, dump: d, options: &o, modules: newModules(d, source), extra: parseExtra(o.Extra)}
+	w := &walker{ctx: ctx, dump: d, options: &o, modules: newModules(d, source), extra: parseExtra(o.Extra), mappings: d.NewMappings()}
 	w.describe()
 	w.walkThreads()
 	if fault.Is(ctx.Err(), fault.Canceled) {
@@ -53,12 +54,13 @@ func Walk(ctx context.Context, d *minidump.Dump, source SymbolSource, o Options)
 
 // walker holds what the steps of Walk share.
 type walker struct {
-	ctx     context.Context
-	dump    *minidump.Dump
-	options *Options
-	modules *modules
-	extra   *extra
-	state   State
+	ctx      context.Context
+	dump     *minidump.Dump
+	options  *Options
+	modules  *modules
+	mappings *minidump.Mappings
+	extra    *extra
+	state    State
 }
 
 // describe fills in what needs no walk.
@@ -89,7 +91,7 @@ func (w *walker) describe() {
 func (w *walker) walkThreads() {
 	d := w.dump
 	u := unwind.NewWalker(unwind.Process{
-		Modules: w.modules, Code: code{d, d.NewMappings(false)}, Platform: platform(d.System.OS),
+		Modules: w.modules, Code: code{d, w.mappings}, Platform: platform(d.System.OS),
 		Heuristics: w.options.Heuristics, Registers: w.options.Registers,
 	})
 	requesting, known := d.RequestingThread()
@@ -243,4 +245,8 @@ func (c code) Executable(address uint64) (executable, known bool) {
 }
 
 // analyse looks at the crashing instruction.
-func (w *walker) analyse() {}
+func (w *walker) analyse() {
+	if a := w.state.Crash.Address; a != nil {
+		w.state.Crash.Result = analysis.Analyze(analysis.Input{Dump: w.dump, Mappings: w.mappings, Address: *a})
+	}
+}

@@ -115,7 +115,7 @@ func openBytes(b []byte, store fs.FS, h Heuristics) ([]Thread, Process, error) {
 	if h == Parity {
 		m.reading = symbols.Parity
 	}
-	p := Process{Modules: m, Heuristics: h, Code: dumpCode{d, d.NewMappings(false)}}
+	p := Process{Modules: m, Heuristics: h, Code: dumpCode{d, d.NewMappings()}}
 	switch d.System.OS {
 	case format.Windows:
 		p.Platform = Windows
