@@ -216,7 +216,7 @@ func (e *edit) commit() error {
 // removeFiles unlinks a segment that no manifest names any more.
 func (s *Store) removeFiles(l *live) {
 	s.opts.disk.remove(s.path(l.item, ".seg"))
-	s.opts.disk.remove(s.path(l.item, ".text"))
+	s.opts.disk.remove(s.path(l.item, textSuffix(l.item)))
 	if l.item.Gen > 0 {
 		s.opts.disk.remove(s.path(l.item, deadSuffix(l.item.Gen)))
 	}

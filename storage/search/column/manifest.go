@@ -35,7 +35,6 @@ type manifestItem struct {
 	Gen    uint64 `json:"gen,omitempty"`   // of the delete file; 0: no row is deleted
 	Dead   int    `json:"dead,omitempty"`  // deleted rows
 	Purge  bool   `json:"purge,omitempty"` // deleted values must leave the disk soon
-	Text   bool   `json:"text,omitempty"`  // Has a word index
 }
 
 const (

@@ -42,6 +42,7 @@ func (s *Store) Run(ctx context.Context) error {
 	scrubbed := s.opts.Now()
 	for {
 		s.checkSuspects()
+		s.indexWords(ctx)
 		for ctx.Err() == nil {
 			again, err := s.Merge(ctx)
 			if err != nil {
@@ -262,7 +263,9 @@ func (s *Store) checkSuspects() {
 	s.faults.list = nil
 	s.faults.mu.Unlock()
 	for seg := range list {
-		s.verify(seg)
+		if !s.verify(seg) {
+			s.forgetWords(seg)
+		}
 		seg.Faulty.Store(false)
 	}
 }
@@ -279,17 +282,17 @@ func (s *Store) scrub(ctx context.Context) {
 	}
 }
 
-// verify sets a segment aside whose checksums are wrong.
-func (s *Store) verify(seg *segment.Segment) {
+// verify sets a segment aside whose checksums are wrong; broken says whether.
+func (s *Store) verify(seg *segment.Segment) (broken bool) {
 	err := readable(seg)
 	if err == nil {
-		return
+		return false
 	}
 	s.opts.Log.Error("search segment is broken and set aside; reindex its week", zap.String("week", seg.Week), zap.String("segment", seg.Name), zap.Error(err))
 	s.write.Lock()
 	defer s.write.Unlock()
 	if s.unlock == nil {
-		return
+		return true
 	}
 	e := s.edit()
 	defer e.undo()
@@ -312,6 +315,7 @@ func (s *Store) verify(seg *segment.Segment) {
 			s.opts.Log.Error("set a search segment aside", zap.Error(err))
 		}
 	}
+	return true
 }
 
 // Rebuild replaces the rows of a week that were there when it began by the

@@ -204,6 +204,7 @@ func cpu() time.Duration {
 
 // speedQueries are the questions people ask, on a week (7d) and on all of 26.
 var speedQueries = []struct{ name, query string }{
+	{"0 26w distinct stacks", "_facets=_cardinality.proto_signature"},
 	{"a 7d product, facet signature", "7d&product=Firefox&_facets=signature"},
 	{"b 7d signature→version,platform", "7d&product=Firefox&_aggs.signature=version&_aggs.signature=platform"},
 	{"b2 26w signature→version,platform", "product=Firefox&_aggs.signature=version&_aggs.signature=platform"},
@@ -264,6 +265,9 @@ func TestMillion(t *testing.T) {
 	}
 	defer s.Close()
 	t.Logf("opened %d documents in %v, cpu %v", s.Count(), time.Since(start), cpu()-used)
+	used = cpu()
+	s.indexWords(context.Background())
+	t.Logf("word indexes in cpu %v, %d bytes a document in all", cpu()-used, sizeOf(t, s.opts.Dir)/int64(s.Count()))
 	only := os.Getenv("MAYDAY_BENCH_QUERY")
 	for _, q := range speedQueries {
 		if only == "" || strings.HasPrefix(q.name, only) {
@@ -301,8 +305,14 @@ func loadMillion(t *testing.T, s *Store, total int) {
 		}
 	}
 	t.Logf("merged in cpu %v; with merging %.0f a CPU second", cpu()-used, float64(total)/(indexing+cpu()-used).Seconds())
-	var size int64
-	err := filepath.Walk(s.opts.Dir, func(_ string, info os.FileInfo, err error) error {
+	size := sizeOf(t, s.opts.Dir)
+	t.Logf("%d bytes, %d a document, %d segments", size, size/int64(total), len(s.manifest.Segments))
+}
+
+// sizeOf is what a folder takes on disk.
+func sizeOf(t *testing.T, dir string) (size int64) {
+	t.Helper()
+	err := filepath.Walk(dir, func(_ string, info os.FileInfo, err error) error {
 		if err == nil && !info.IsDir() {
 			size += info.Size()
 		}
@@ -311,7 +321,7 @@ func loadMillion(t *testing.T, s *Store, total int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d bytes, %d a document, %d segments", size, size/int64(total), len(s.manifest.Segments))
+	return size
 }
 
 // measure asks through search.Answer, JSON included.
@@ -341,7 +351,7 @@ func measure(t *testing.T, s *Store, name, query string) {
 	first := took[0]
 	sort.Slice(took, func(i, j int) bool { return took[i] < took[j] })
 	at := strings.LastIndex(string(body), `"total":`)
-	t.Logf("%-36s first %7.1f  median %7.1f  min %7.1f ms CPU  %.20s", name, ms(first), ms(took[3]), ms(took[0]), body[max(0, at):])
+	t.Logf("%-36s first %7.1f  median %7.1f  min %7.1f ms CPU  %.40s", name, ms(first), ms(took[3]), ms(took[0]), body[max(0, at):])
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

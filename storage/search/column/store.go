@@ -7,7 +7,7 @@
 //	dir/MANIFEST-000012      weeks, segments, delete files
 //	dir/2026/47/ID.seg       year and week (%Y/%W, Monday, UTC) of date processed
 //	dir/2026/47/ID.g3.del    deleted rows of the segment
-//	dir/2026/47/ID.text/     word index of its dictionaries
+//	dir/2026/47/ID.CRC.text  word index of its dictionaries, built again when lost
 //
 // Write path: a batch becomes one segment a week; files and folders are synced;
 // older rows of the same crash, in whatever week, are marked in new delete
@@ -432,7 +432,7 @@ func (s *Store) sweep() {
 	keep := map[string]bool{currentName: true, lockName: true, manifestName(s.manifest.Number): true, "quarantine": true}
 	for _, item := range s.manifest.Segments {
 		base := item.Week + "/" + item.Name
-		keep[base+".seg"], keep[base+".text"] = true, true
+		keep[base+".seg"], keep[base+textSuffix(item)] = true, true
 		if item.Gen > 0 {
 			keep[base+deadSuffix(item.Gen)] = true
 		}

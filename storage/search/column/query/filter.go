@@ -268,7 +268,7 @@ func (f *filter) matching(s *segment.Segment, c *segment.Column, d *segment.Dict
 			}
 		}
 	case e.Op == plan.Match:
-		withWords(c, p.words, hit)
+		return withWords(s, c, p.words, hit)
 	case p.isPlain && e.Op == plan.Prefix:
 		for v := d.Search(p.literal); v < d.N && d.HasPrefix(uint32(v), p.literal); v++ {
 			hit(uint32(v))
@@ -417,17 +417,36 @@ func automatonParts(d *segment.Dict, a *lucene.DFA, hit func(uint32)) error {
 const maxMemo = 1 << 20
 
 // withWords finds the entries that hold any of the words. A text of several
-// Parts holds the words of its parts: separators belong to no word.
-func withWords(c *segment.Column, words []string, hit func(uint32)) {
+// parts holds the words of its parts: separators belong to no word.
+func withWords(s *segment.Segment, c *segment.Column, words []string, hit func(uint32)) error {
 	if len(words) == 0 {
-		return
+		return nil
 	}
+	d := &c.Dict
+	found := segment.NewBitmap(d.Entries())
+	if x := s.Words.Load(); x != nil && x.Has(c.Meta.Name) {
+		for _, w := range words {
+			if err := x.Entries(c.Meta.Name, w, func(v uint32) { found.Set(int(v)) }); err != nil {
+				return err
+			}
+		}
+	} else {
+		scanWords(d, words, found)
+	}
+	if d.Sep != "" {
+		d.ValuesWith(found, hit)
+		return nil
+	}
+	found.Each(func(v int) { hit(uint32(v)) })
+	return nil
+}
+
+// scanWords is withWords without an index.
+func scanWords(d *segment.Dict, words []string, found segment.Bitmap) {
 	want := make(map[string]bool, len(words))
 	for _, w := range words {
 		want[w] = true
 	}
-	d := &c.Dict
-	found := segment.NewBitmap(d.Entries())
 	for v := range d.Entries() {
 		text.Words(d.EntryString(uint32(v)), func(w string) bool {
 			if want[w] {
@@ -437,9 +456,4 @@ func withWords(c *segment.Column, words []string, hit func(uint32)) {
 			return true
 		})
 	}
-	if d.Sep != "" {
-		d.ValuesWith(found, hit)
-		return
-	}
-	found.Each(func(v int) { hit(uint32(v)) })
 }

@@ -19,13 +19,13 @@ import (
 	"hash/crc32"
 	"sort"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"unsafe"
 
 	"mayday/app/fault"
 	"mayday/storage/search"
 	"mayday/storage/search/plan"
+	"mayday/storage/search/text"
 )
 
 // Segment is an open segment file: immutable, read in place. Its rows are in
@@ -43,8 +43,10 @@ type Segment struct {
 	Texts   *Column // Dates that are not canonical
 	refs    atomic.Int32
 	Gone    []func() // run when the last reader left, after unmapping
-	words   wordCache
-	Faulty  atomic.Bool // a read went wrong; its checksums want checking
+	// Words finds the entries of text dictionaries by their words; nil while
+	// there is no such index.
+	Words  atomic.Pointer[text.Index]
+	Faulty atomic.Bool // a read went wrong; its checksums want checking
 }
 
 // Column is one column of a segment.
@@ -247,6 +249,9 @@ func (d *Dict) Value(buf []byte, v uint32) []byte {
 	return buf
 }
 
+// Size is the number of bytes of the entries.
+func (d *Dict) Size() int { return len(d.arena) }
+
 // Entry is a flat value or a part, in place.
 func (d *Dict) Entry(v uint32) []byte { return d.arena[d.offs[v]:d.offs[v+1]] }
 
@@ -384,10 +389,4 @@ func (s *Segment) DateText(row int) string {
 		}
 	}
 	return search.FormatDate(s.Dates.Int(row))
-}
-
-// wordCache holds what the words of a segment's dictionaries are, once asked.
-type wordCache struct {
-	mu     sync.Mutex
-	byName map[string]map[string][]uint32
 }

@@ -1,0 +1,72 @@
+package column
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"mayday/storage/search"
+)
+
+func TestWordIndexAnswersLikeScanning(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, dir)
+	var docs []search.Doc
+	for n := range 3000 {
+		docs = append(docs, testDoc(t, s.opts.Fields, crash(n, "2026-09-02T00:00:00Z", map[string]any{
+			"signature":       fmt.Sprintf("space%d::Class%d::method", n%50, n),
+			"proto_signature": fmt.Sprintf("space%d::Class%d | Loop::Run%d | é%d", n%50, n, n%11, n%5),
+		})))
+	}
+	ctx := context.Background()
+	if err := s.Index(ctx, docs); err != nil {
+		t.Fatal(err)
+	}
+	queries := []string{"signature=class77", "signature=class77 space3", "signature=!method", "signature=nosuch", "proto_signature=run10", "proto_signature=é4 class5", "signature=||"}
+	totals := func() (out []int64) {
+		for _, q := range queries {
+			out = append(out, ask(t, s, q).Total)
+		}
+		return out
+	}
+	indexed := func() bool { return s.snap.segs[0].Words.Load() != nil }
+	want := totals()
+	if want[0] != 1 || want[2] != 0 || want[4] != 272 || indexed() {
+		t.Fatalf("scanning gives %v, indexed %v", want, indexed())
+	}
+	check := func(when string) {
+		t.Helper()
+		if got := totals(); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s: %v, scanning gives %v", when, got, want)
+		}
+	}
+	s.indexWords(ctx)
+	if !indexed() {
+		t.Fatal("no word index was made")
+	}
+	check("indexed")
+	s.Close()
+	files, _ := filepath.Glob(filepath.Join(dir, "2026", "35", "*.text"))
+	if len(files) != 1 {
+		t.Fatalf("word indexes: %v", files)
+	}
+	if err := os.Truncate(files[0], 1000); err != nil {
+		t.Fatal(err)
+	}
+	s = openTest(t, dir)
+	check("reopened")
+	s.indexWords(ctx)
+	if !indexed() {
+		t.Error("a broken word index was not built again")
+	}
+	check("built again")
+	if _, err := s.DropWeeks("2027/01"); err != nil {
+		t.Fatal(err)
+	}
+	if files, _ = filepath.Glob(filepath.Join(dir, "2026", "35", "*")); len(files) > 0 {
+		t.Errorf("files left after dropping the week: %v", files)
+	}
+	s.Close()
+}
