@@ -121,7 +121,6 @@ func TestAMD64Scan(t *testing.T) {
 }
 
 func TestAMD64CFI(t *testing.T) {
-	const s = stackBase
 	first := "401000 7ffe00000000 context 0+1000"
 	rules := func(init string, deltas ...string) Process {
 		return Process{Modules: program{{base: 0x400000, size: 0x10000, symbols: &table{
@@ -156,7 +155,6 @@ func TestAMD64CFI(t *testing.T) {
 }
 
 func TestScanAfterCFI(t *testing.T) {
-	const s = stackBase
 	p := program{{base: 0x400000, size: 0x10000, symbols: &table{
 		functions: []symbols.Function{{Name: "f", Address: 0x1000, Size: 0x100}, {Name: "g", Address: 0x2000, Size: 0x100}},
 		cfi:       []symbols.CFI{{Start: 0x1000, Size: 0x100, Init: ".cfa: $rsp 8 + .ra: .cfa 8 - ^"}},

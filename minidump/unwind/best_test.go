@@ -88,7 +88,6 @@ func TestBestScan(t *testing.T) {
 }
 
 func TestBestCFI(t *testing.T) {
-	const s = stackBase
 	rules := func(init string) Process {
 		return bestProcess(&table{functions: functions("a", "b", "c"), cfi: []symbols.CFI{{Start: 0x1000, Size: 0x100, Init: init}}}, nil)
 	}
