@@ -355,7 +355,14 @@ func TestKilled(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(400 * time.Millisecond)
+		enough := func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(answered) >= 12*(round+1)
+		}
+		for end := time.Now().Add(20 * time.Second); !enough() && time.Now().Before(end); {
+			time.Sleep(20 * time.Millisecond)
+		}
 		child.Process.Kill()
 		clients.Wait()
 		child.Wait()
@@ -365,7 +372,7 @@ func TestKilled(t *testing.T) {
 			}
 		}
 	}
-	if len(answered) < 20 {
+	if len(answered) < 36 {
 		t.Fatalf("only %d crashes were answered", len(answered))
 	}
 	s := open(t, func(o *Options) {
