@@ -44,6 +44,14 @@ bench:
 e2e:
 	$(GO) test -count=1 ./test/...
 
+## make browser      pages in a real browser (needs Chromium)
+browser:
+	$(GO) test -count=1 ./test/browser
+
+## make screenshots  a picture of every page, in test/out/
+screenshots:
+	MAYDAY_SCREENSHOTS=../out $(GO) test -count=1 -run Screenshots ./test/browser
+
 ## make docs         renew config.example.yaml
 docs:
 	$(GO) run . config --example > config.example.yaml

@@ -24,6 +24,7 @@ import (
 func commands() []*cli.Command {
 	return []*cli.Command{
 		cmdServe(),
+		cmdDemo(),
 		cmdProcess(),
 		cmdRules(),
 		cmdSchema(),

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net"
@@ -61,6 +62,10 @@ func serve(ctx context.Context, cfg *config.Loaded, out, logTo io.Writer) (err e
 		return fault.As(fault.Unavailable, err, "listen on %s", cfg.Listen)
 	}
 	defer listener.Close()
+	if cfg.Collector.SubmitterToken == "" {
+		// One that nobody outside knows: mayday demo asks for it by the control socket.
+		cfg.Collector.SubmitterToken = rand.Text()
+	}
 	d := &deps{cfg: cfg.Config, log: log, control: newControl(cfg.DataDir, log)}
 	defer d.close()
 	s := newServer(cfg.HTTP, log)
@@ -78,6 +83,7 @@ func serve(ctx context.Context, cfg *config.Loaded, out, logTo io.Writer) (err e
 	group.Go(func() error { return s.run(ctx, listener) })
 	if slices.Contains(cfg.Roles(), "web") {
 		controlImport(d.control.echo, d)
+		controlDemo(d.control.echo, d, listener.Addr().String())
 		group.Go(func() error { return d.control.run(ctx) })
 	}
 	for _, r := range running {

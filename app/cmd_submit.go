@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -50,6 +51,7 @@ type submission struct {
 	files       [][2]string
 	gzip        bool
 	token       string
+	dump        []byte // the minidump, when it is no file
 }
 
 func submit(c *cli.Context) error {
@@ -80,7 +82,7 @@ func submit(c *cli.Context) error {
 		dumps = []string{""}
 	}
 	for _, dump := range dumps {
-		id, err := s.send(c, dump)
+		id, err := s.send(c.Context, dump)
 		if err != nil {
 			return fault.Wrap(err, "submit %s", dump)
 		}
@@ -114,11 +116,11 @@ func pairs(rows []string, flag string) ([][2]string, error) {
 }
 
 // send uploads one crash and returns the id it got.
-func (s *submission) send(c *cli.Context, dump string) (storage.CrashID, error) {
+func (s *submission) send(ctx context.Context, dump string) (storage.CrashID, error) {
 	client := &http.Client{Timeout: submitTimeout}
 	body, contentType := s.body(dump)
 	defer body.Close()
-	req, err := http.NewRequestWithContext(c.Context, http.MethodPost, s.url, body)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, body)
 	if err != nil {
 		return "", fault.As(fault.Invalid, err, "request")
 	}
@@ -195,6 +197,11 @@ func (s *submission) write(form *multipart.Writer, dump string) error {
 	files := s.files
 	if dump != "" {
 		files = append([][2]string{{storage.MinidumpName, dump}}, files...)
+	}
+	if s.dump != nil {
+		if err := writePart(form, storage.MinidumpName, "crash.dmp", "application/octet-stream", bytes.NewReader(s.dump)); err != nil {
+			return err
+		}
 	}
 	for _, file := range files {
 		if err := writeFile(form, file[0], file[1]); err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -188,11 +189,11 @@ func problems(seen map[string]any, d *dumpView) (out []problem) {
 // order, with the heading people know and the search field they link to.
 var factFields = []struct{ field, title, search string }{
 	{"product", "Product", ""}, {"version", "Version", "version"}, {"release_channel", "Channel", "release_channel"}, {"build", "Build", "build_id"},
-	{"date_processed", "Received", ""}, {"client_crash_date", "Crashed", ""}, {"uptime", "Uptime (s)", ""}, {"install_age", "Install age (s)", ""},
+	{"date_processed", "Received", ""}, {"client_crash_date", "Crashed", ""}, {"uptime", "Uptime", ""}, {"install_age", "Install age", ""},
 	{"reason", "Reason", "reason"}, {"address", "Address", ""}, {"moz_crash_reason", "Assertion", ""}, {"moz_crash_reason_raw", "Assertion (as sent)", ""},
 	{"crashing_thread_name", "Thread", ""}, {"thread_count", "Threads", ""}, {"process_type", "Process", ""},
 	{"os_pretty_version", "System", "platform_pretty_version"}, {"os_version", "System version", ""}, {"cpu_arch", "CPU", "cpu_arch"}, {"cpu_info", "CPU model", ""}, {"cpu_count", "CPUs", ""},
-	{"available_physical_memory", "Free memory (bytes)", ""}, {"total_physical_memory", "Memory (bytes)", ""}, {"oom_allocation_size", "Allocation that failed (bytes)", ""},
+	{"available_physical_memory", "Free memory", ""}, {"total_physical_memory", "Memory", ""}, {"oom_allocation_size", "Allocation that failed", ""},
 	{"url", "Page", ""}, {"user_comments", "Comment", ""},
 }
 
@@ -203,7 +204,7 @@ func (s *Site) facts(seen map[string]any, id storage.CrashID) []fact {
 		if v == "" {
 			continue
 		}
-		one := fact{Name: f.title, Value: v}
+		one := fact{Name: f.title, Value: shown(f.field, v)}
 		if row := s.Schema.Field(f.field); row != nil {
 			one.Doc = row.Doc
 		}
@@ -213,6 +214,25 @@ func (s *Site) facts(seen map[string]any, id storage.CrashID) []fact {
 		out = append(out, one)
 	}
 	return append(out, fact{Name: "Crash id", Value: storage.Prefix + id.String()})
+}
+
+// shown is a value as the facts print it: instants without fractions, sizes with
+// a unit, durations in words.
+func shown(field, v string) string {
+	if t, err := time.Parse(time.RFC3339, v); err == nil {
+		return t.UTC().Format("2006-01-02 15:04:05")
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil || n < 0 {
+		return v
+	}
+	switch field {
+	case "uptime", "install_age", "last_crash":
+		return (time.Duration(min(n, 1<<33)) * time.Second).String()
+	case "available_physical_memory", "total_physical_memory", "oom_allocation_size":
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return v
 }
 
 // plain turns numbers as the document holds them into text that pages show.

@@ -80,6 +80,7 @@ type threadView struct {
 	Index  int
 	Name   string
 	Top    string // what a folded thread says about itself
+	Count  int    // of frames, calls inlined into them not counted
 	Frames []frameView
 }
 
@@ -152,7 +153,7 @@ func viewModule(m dumpModule) moduleView {
 }
 
 func viewThread(i int, t dumpThread) threadView {
-	v := threadView{Index: i, Name: t.Name}
+	v := threadView{Index: i, Name: t.Name, Count: len(t.Frames)}
 	for _, f := range t.Frames {
 		v.Frames = append(v.Frames, viewFrame(f)...)
 	}

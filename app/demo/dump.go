@@ -22,6 +22,7 @@ func (c Crash) Dump() []byte {
 	crash := &synth.Crash{CPU: pl.cpu, OS: pl.os, Seed: c.random, Binaries: []*synth.Binary{b.exe, b.library, b.system}, Threads: threads,
 		PID: 1000 + uint32(r.IntN(30000)), Time: uint32(c.Submitted.Unix()), Uptime: uint32(r.IntN(9000))}
 	crash.Fault = faultOf(c.culprit.fault, pl, r)
+	crash.System = systemOf(pl, c.program.platform, r)
 	return crash.Dump().Bytes()
 }
 
@@ -99,4 +100,26 @@ func faultOf(kind string, pl platform, r *rand.Rand) synth.Fault {
 		return synth.Fault{Code: code}
 	}
 	return synth.Fault{Code: sigSEGV, Flags: 1, Address: address}
+}
+
+// systemOf is the machine a crash happened on.
+func systemOf(pl platform, which byte, r *rand.Rand) *synth.System {
+	s := &synth.System{CPU: pl.cpu, OS: pl.os, Processors: uint8(4 + 4*r.IntN(4)), Level: 6, Revision: 0x9e0a}
+	if pl.cpu != synth.ARM64 {
+		s.Vendor = []string{"GenuineIntel", "AuthenticAMD"}[r.IntN(2)]
+		s.VersionInfo, s.Features = 0x906ea, 0xbfebfbff
+	}
+	switch which {
+	case 'w':
+		s.Major, s.Build = 10, []uint32{19045, 22631, 26100}[r.IntN(3)]
+	case 'x':
+		s.Major, s.Build = 10, 19045
+	case 'l':
+		s.CSD = "Linux 6.1.0-18-amd64 #1 SMP x86_64"
+	case 'm':
+		s.Major, s.Minor, s.CSD = uint32(13+r.IntN(3)), uint32(r.IntN(5)), "22G90"
+	case 'a':
+		s.CSD = "Linux 5.10.157-android13 #1 aarch64"
+	}
+	return s
 }

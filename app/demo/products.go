@@ -144,3 +144,9 @@ func javaStack(c *culprit) string {
 		"\tat android.os.Handler.dispatchMessage(Handler.java:106)\n" +
 		"\tat android.os.Looper.loop(Looper.java:223)\n"
 }
+
+// Products names the made-up programs.
+func Products() []string { return []string{"Ember Quest", "Kite", "packrat"} }
+
+// IsProduct reports whether a program is one of the made-up ones.
+func IsProduct(name string) bool { return products[name] != nil }
