@@ -40,6 +40,8 @@ func commands() []*cli.Command {
 		cmdSuperSearchFacet(),
 		cmdConfig(),
 		cmdMetrics(),
+		cmdSymbols(),
+		cmdSymbolicate(),
 		cmdVersion(),
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"mayday/roles/webserver"
 	"mayday/storage"
 	"mayday/storage/queue"
+	"mayday/symbols/symbolicate"
 	"mayday/web"
 	"mayday/web/api"
 	"mayday/web/auth"
@@ -58,8 +59,13 @@ func buildWeb(ctx context.Context, d *deps) (roles.Role, error) {
 		Reprocess: func(ctx context.Context, id storage.CrashID, ruleset string) error {
 			return publish(ctx, queue.Reprocessing, id, ruleset)
 		}})
+	symbolCache, err := d.SymbolCache(ctx)
+	if err != nil {
+		return nil, err
+	}
+	symbolication := symbolicationRoutes{symbolicate.NewServer(symbolicate.New(symbolCache), d.log.Named("symbolicate"))}
 	return &webserver.Role{
-		Routes: []webserver.Mounter{pages, apis},
+		Routes: []webserver.Mounter{pages, apis, symbolication},
 		Works: []webserver.Runner{
 			engine,
 			indexer.New(indexer.Options{Messages: messages, Crashes: crashes, Engine: engine, Fields: fields, Catalog: users, Log: d.log.Named("indexer")}),
