@@ -47,7 +47,7 @@ func (e *edit) addSegment(week string, src segment.Source) error {
 // writeSegment builds, writes and opens a segment that no manifest names yet;
 // it needs no lock. When it fails nothing of it stays.
 func (s *Store) writeSegment(week string, src segment.Source) (_ *live, err error) {
-	data, crc, err := segment.BuildSegment(src, s.fields)
+	data, crc, err := segment.Build(src, s.fields)
 	if err != nil {
 		return nil, err
 	}

@@ -204,7 +204,7 @@ func (s *Store) openLive(item manifestItem) (*live, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	seg, stale, err := segment.OpenSegment(data, s.fields)
+	seg, stale, err := segment.Open(data, s.fields)
 	if err == nil && (seg.Crc != item.Footer || seg.Footer.Rows != item.Rows) {
 		err = fault.New(fault.Malformed, "footer %08x of %d rows, the manifest says %08x of %d", seg.Crc, seg.Footer.Rows, item.Footer, item.Rows)
 	}

@@ -434,7 +434,7 @@ func (q *query) cardinality(a *plan.Agg, rels []relation, nb int) ([]*search.Fac
 		return nil, err
 	}
 	defer c.release()
-	if nb == 1 { // the interned keys are the distinct ones
+	if nb == 1 && !k.fixed() { // the interned keys are the distinct ones
 		err := q.scan(k, rels, func(int, []uint32, []uint32, *pairs) error { return nil })
 		facets[0].Cardinality = int64(len(k.intern.keys))
 		return facets, err

@@ -14,7 +14,7 @@ import (
 type globals struct {
 	refs    atomic.Int32
 	mu      sync.Mutex
-	table   []uint32 // open addressing: entry + 1
+	table   []uint64 // open addressing: upper half of the hash, entry + 1
 	entries []globalEntry
 	locals  map[*segment.Segment][]uint32 // segment's ordinal → entry
 	bytes   int64
@@ -41,7 +41,7 @@ func (g *globals) segment(s *segment.Segment, c *segment.Column) []uint32 {
 	}
 	s.Acquire()
 	g.locals[s] = local
-	g.bytes = int64(len(g.table))*4 + int64(cap(g.entries))*24
+	g.bytes = int64(len(g.table))*8 + int64(cap(g.entries))*24
 	for _, l := range g.locals {
 		g.bytes += int64(len(l)) * 4
 	}
@@ -55,11 +55,14 @@ func (g *globals) intern(d *segment.Dict, v uint32) uint32 {
 	h := d.Hashes[v]
 	mask := uint64(len(g.table) - 1)
 	for i := h & mask; ; i = (i + 1) & mask {
-		e := g.table[i]
+		e := uint32(g.table[i])
 		if e == 0 {
 			g.entries = append(g.entries, globalEntry{h, d, v})
-			g.table[i] = uint32(len(g.entries))
+			g.table[i] = h>>32<<32 | uint64(len(g.entries))
 			return uint32(len(g.entries) - 1)
+		}
+		if g.table[i]>>32 != h>>32 {
+			continue
 		}
 		if old := &g.entries[e-1]; old.hash == h && sameValue(old.dict, old.ord, d, v) {
 			return e - 1
@@ -69,14 +72,14 @@ func (g *globals) intern(d *segment.Dict, v uint32) uint32 {
 
 func (g *globals) grow() {
 	size := max(1024, len(g.table)*2)
-	g.table = make([]uint32, size)
+	g.table = make([]uint64, size)
 	mask := uint64(size - 1)
 	for n, e := range g.entries {
 		i := e.hash & mask
 		for g.table[i] != 0 {
 			i = (i + 1) & mask
 		}
-		g.table[i] = uint32(n + 1)
+		g.table[i] = e.hash>>32<<32 | uint64(n+1)
 	}
 }
 

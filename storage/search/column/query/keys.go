@@ -43,8 +43,12 @@ type pairs struct {
 	at, id []uint32
 }
 
-// maxDense bounds directly addressed number ranges.
-const maxDense = 1 << 20
+// maxDense bounds directly addressed number ranges: counters of 4 bytes, or, to
+// know which values there are, bits.
+const (
+	maxDense     = 1 << 22
+	maxDenseBits = 1 << 26
+)
 
 // newKeyer prepares the keys of an aggregation over the query's segments.
 func (q *query) newKeyer(a *plan.Agg) *keyer {
@@ -119,7 +123,11 @@ func (k *keyer) numbers() {
 		return
 	}
 	lo, hi = k.key(lo), k.key(hi)
-	if n := uint64(hi) - uint64(lo); n < maxDense {
+	most := uint64(maxDense)
+	if k.agg.Kind == plan.Cardinality {
+		most = maxDenseBits
+	}
+	if n := uint64(hi) - uint64(lo); n < most {
 		k.floor, k.dense = lo, int(n)+1
 	}
 }
@@ -201,12 +209,43 @@ func (k *keyer) batch(si int, rows []uint32, out *pairs) {
 	}
 }
 
+// ordinals keys a column of one ordinal a row.
 func ordinals[T uint8 | uint16 | uint32](data []T, local, rows []uint32, out *pairs) {
+	at, id := out.room(len(rows))
+	n := 0
 	for i, r := range rows {
 		if o := data[r]; o > 0 {
-			out.at, out.id = append(out.at, uint32(i)), append(out.id, local[o-1])
+			at[n], id[n] = uint32(i), local[o-1]
+			n++
 		}
 	}
+	out.at, out.id = at[:n], id[:n]
+}
+
+// room gives space for n pairs.
+func (p *pairs) room(n int) (at, id []uint32) {
+	if cap(p.at) < n || cap(p.id) < n {
+		p.at, p.id = make([]uint32, n, max(n, batchRows)), make([]uint32, n, max(n, batchRows))
+	}
+	return p.at[:n], p.id[:n]
+}
+
+// offsets keys a number column whose values are keys themselves, less a base.
+func offsets[T uint8 | uint16 | uint32 | uint64](data []T, base uint32, c *segment.Column, rows []uint32, out *pairs) {
+	at, id := out.room(len(rows))
+	if c.Present == nil {
+		for i, r := range rows {
+			at[i], id[i] = uint32(i), base+uint32(data[r])
+		}
+		out.at, out.id = at, id
+		return
+	}
+	n := 0
+	for i, r := range rows {
+		at[n], id[n] = uint32(i), base+uint32(data[r])
+		n += int(c.Present[r>>6] >> (r & 63) & 1)
+	}
+	out.at, out.id = at[:n], id[:n]
 }
 
 // lists gives each key of a row once.
@@ -228,17 +267,51 @@ func (k *keyer) lists(c *segment.Column, local, rows []uint32, out *pairs) {
 	}
 }
 
+// ints keys an int column.
 func (k *keyer) ints(c *segment.Column, rows []uint32, out *pairs) {
+	if k.dense > 0 && k.width == 1 {
+		base := uint32(c.Meta.Min - k.shift - k.floor)
+		switch c.Meta.Width {
+		case 1:
+			offsets(c.Data, base, c, rows, out)
+		case 2:
+			offsets(segment.View[uint16](c.Data), base, c, rows, out)
+		case 4:
+			offsets(segment.View[uint32](c.Data), base, c, rows, out)
+		default:
+			offsets(segment.View[uint64](c.Data), base, c, rows, out)
+		}
+		return
+	}
+	switch c.Meta.Width {
+	case 1:
+		intervals(k, c.Data, c, rows, out)
+	case 2:
+		intervals(k, segment.View[uint16](c.Data), c, rows, out)
+	case 4:
+		intervals(k, segment.View[uint32](c.Data), c, rows, out)
+	default:
+		intervals(k, segment.View[uint64](c.Data), c, rows, out)
+	}
+}
+
+// intervals keys numbers by the interval they are in. Neighbours are often in
+// the same one: rows are in the order of their dates.
+func intervals[T uint8 | uint16 | uint32 | uint64](k *keyer, data []T, c *segment.Column, rows []uint32, out *pairs) {
+	at, id := out.room(len(rows))
+	n := 0
 	for i, r := range rows {
-		if !c.Has(int(r)) {
+		if c.Present != nil && !c.Present.Has(int(r)) {
 			continue
 		}
-		v := c.Int(int(r))
-		if v < k.lo || v >= k.hi || k.hi <= k.lo {
+		v := int64(uint64(c.Meta.Min) + uint64(data[r]))
+		if v < k.lo || v >= k.hi {
 			k.interval(v)
 		}
-		out.at, out.id = append(out.at, uint32(i)), append(out.id, k.last)
+		at[n], id[n] = uint32(i), k.last
+		n++
 	}
+	out.at, out.id = at[:n], id[:n]
 }
 
 // interval finds the interval of v and remembers its bounds.
@@ -319,7 +392,7 @@ func (k *keyer) less(a, b uint32) bool {
 	case k.ids:
 		sa, ra := k.rowOf(a)
 		sb, rb := k.rowOf(b)
-		return bytes.Compare(sa.Ids.Data[ra*16:ra*16+16], sb.Ids.Data[rb*16:rb*16+16]) < 0
+		return bytes.Compare(sa.IDs.Data[ra*16:ra*16+16], sb.IDs.Data[rb*16:rb*16+16]) < 0
 	case k.globals != nil:
 		x, y := &k.entries[a], &k.entries[b]
 		if x.dict.Sep == "" && y.dict.Sep == "" {

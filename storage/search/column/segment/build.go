@@ -55,8 +55,8 @@ type builder struct {
 // dateText is the column that keeps dates whose text is not canonical.
 const dateText = "date text"
 
-// BuildSegment makes the bytes of a segment file.
-func BuildSegment(src Source, fields []plan.Field) (data []byte, crc uint32, err error) {
+// Build makes the bytes of a segment file.
+func Build(src Source, fields []plan.Field) (data []byte, crc uint32, err error) {
 	b := &builder{w: newFileWriter(), src: src, n: src.Rows()}
 	if b.n < 1 || b.n > MaxRows {
 		return nil, 0, fault.New(fault.TooLarge, "segment of %d rows", b.n)

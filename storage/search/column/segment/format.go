@@ -29,6 +29,7 @@ const (
 	MaxRows = 1 << 24
 )
 
+// Castagnoli is the polynomial of all checksums of the index.
 var Castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // section is a stretch of the file.

@@ -39,8 +39,8 @@ func (c *Column) RowsOf(ords Bitmap) Bitmap {
 func (c *Column) Numbers(e *plan.Expr, out Bitmap) {
 	switch {
 	case e.Op == plan.Null:
-		if c.present != nil {
-			copy(out, c.present)
+		if c.Present != nil {
+			copy(out, c.Present)
 			out.Not(c.N)
 		}
 		return
@@ -58,8 +58,8 @@ func (c *Column) Numbers(e *plan.Expr, out Bitmap) {
 			}
 		}
 	}
-	if c.present != nil {
-		out.And(c.present)
+	if c.Present != nil {
+		out.And(c.Present)
 	}
 }
 

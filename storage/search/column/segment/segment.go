@@ -38,7 +38,7 @@ type Segment struct {
 	Footer  *footer
 	Crc     uint32
 	Cols    []*Column // by field; nil when no row has the field
-	Ids     *Column
+	IDs     *Column
 	Dates   *Column
 	Texts   *Column // Dates that are not canonical
 	refs    atomic.Int32
@@ -54,7 +54,7 @@ type Column struct {
 	Meta    *columnMeta
 	N       int    // rows
 	Data    []byte // secData
-	present Bitmap // nil: all rows
+	Present Bitmap // nil: all rows
 	Dict    Dict
 	Folded  Dict // kindToken
 	Fold    []uint32
@@ -72,10 +72,10 @@ type Dict struct {
 	Parts  []uint32
 }
 
-// OpenSegment checks the frame of a file and finds the columns of fields. A
+// Open checks the frame of a file and finds the columns of fields. A
 // column of another storage than the field's now counts as absent and is
 // named in stale.
-func OpenSegment(data []byte, fields []plan.Field) (s *Segment, stale []string, err error) {
+func Open(data []byte, fields []plan.Field) (s *Segment, stale []string, err error) {
 	f, crc, err := parseFooter(data)
 	if err != nil {
 		return nil, nil, err
@@ -90,7 +90,7 @@ func OpenSegment(data []byte, fields []plan.Field) (s *Segment, stale []string, 
 		if m == nil {
 			continue
 		}
-		if plan.Storage(m.Storage) != fields[i].Storage || m.Sep != "" && m.Sep != fields[i].Parts {
+		if plan.Storage(m.Storage) != fields[i].Storage || m.Sep != "" && m.Sep != fields[i].Parts || !fits(m.Kind, &fields[i]) {
 			stale = append(stale, fields[i].Name)
 			continue
 		}
@@ -98,7 +98,7 @@ func OpenSegment(data []byte, fields []plan.Field) (s *Segment, stale []string, 
 		s.Cols[i] = c
 		switch fields[i].Name {
 		case plan.IDField:
-			s.Ids = c
+			s.IDs = c
 		case plan.DateField:
 			s.Dates = c
 		}
@@ -106,10 +106,27 @@ func OpenSegment(data []byte, fields []plan.Field) (s *Segment, stale []string, 
 	if m := byName[dateText]; m != nil && m.Kind == KindString {
 		s.Texts = s.column(m)
 	}
-	if s.Ids == nil || s.Ids.Meta.Kind != KindID || s.Dates == nil || s.Dates.Meta.Kind != KindInt || s.Dates.present != nil {
+	if s.IDs == nil || s.IDs.Meta.Kind != KindID || s.Dates == nil || s.Dates.Meta.Kind != KindInt || s.Dates.Present != nil {
 		return nil, nil, fault.New(fault.Malformed, "segment lacks ids or dates")
 	}
 	return s, stale, nil
+}
+
+// fits says whether a kind of column can hold a field.
+func fits(kind string, f *plan.Field) bool {
+	switch {
+	case f.Name == plan.IDField:
+		return kind == KindID
+	case f.Storage == plan.Semicolon:
+		return kind == KindToken
+	case f.Storage.IsString():
+		return kind == KindString || kind == KindList
+	case f.Storage == plan.Boolean:
+		return kind == KindBool
+	case f.Storage == plan.Double:
+		return kind == KindFloat
+	}
+	return kind == KindInt
 }
 
 func (s *Segment) section(m *columnMeta, name string) []byte {
@@ -123,7 +140,7 @@ func (s *Segment) section(m *columnMeta, name string) []byte {
 func (s *Segment) column(m *columnMeta) *Column {
 	c := &Column{Meta: m, N: s.Footer.Rows, Data: s.section(m, secData)}
 	if p := s.section(m, secPresent); p != nil {
-		c.present = Bitmap(View[uint64](p))
+		c.Present = Bitmap(View[uint64](p))
 	}
 	c.Starts = View[uint32](s.section(m, secStarts))
 	c.Dict = Dict{N: m.Values, Hashes: View[uint64](s.section(m, secHashes)), offs: View[uint32](s.section(m, secOffsets)), arena: s.section(m, secArena),
@@ -166,20 +183,20 @@ func (s *Segment) Drop() {
 
 // RowID is the id of a row.
 func (s *Segment) RowID(row int) (id [16]byte) {
-	copy(id[:], s.Ids.Data[row*16:])
+	copy(id[:], s.IDs.Data[row*16:])
 	return id
 }
 
 // FindRow finds a row by id, -1 when it is not there.
 func (s *Segment) FindRow(id [16]byte) int {
-	bloom := View[uint64](s.section(s.Ids.Meta, secBloom))
+	bloom := View[uint64](s.section(s.IDs.Meta, secBloom))
 	if word, mask := bloomAt(bloom, id[:]); bloom[word]&mask != mask {
 		return -1
 	}
-	perm := View[uint32](s.section(s.Ids.Meta, secPerm))
+	perm := View[uint32](s.section(s.IDs.Meta, secPerm))
 	at := sort.Search(len(perm), func(i int) bool {
 		p := int(perm[i]) * 16
-		return bytes.Compare(s.Ids.Data[p:p+16], id[:]) >= 0
+		return bytes.Compare(s.IDs.Data[p:p+16], id[:]) >= 0
 	})
 	if at < len(perm) && s.RowID(int(perm[at])) == id {
 		return int(perm[at])
@@ -200,7 +217,7 @@ func (s *Segment) DateRange(from, to int64) (lo, hi int) {
 }
 
 // Has says whether a row has a value in a number or bool column.
-func (c *Column) Has(row int) bool { return c.present == nil || c.present.Has(row) }
+func (c *Column) Has(row int) bool { return c.Present == nil || c.Present.Has(row) }
 
 // Int reads a row of an int column.
 func (c *Column) Int(row int) int64 {
