@@ -25,13 +25,12 @@ func corpusLines(tb testing.TB, name string) [][]byte {
 		return nil
 	}
 	var out [][]byte
-	for s := bufio.NewScanner(bytes.NewReader(data)); ; {
-		s.Buffer(nil, 1<<26)
-		for s.Scan() {
-			out = append(out, bytes.Clone(s.Bytes()))
-		}
-		return out
+	s := bufio.NewScanner(bytes.NewReader(data))
+	s.Buffer(nil, 1<<26)
+	for s.Scan() {
+		out = append(out, bytes.Clone(s.Bytes()))
 	}
+	return out
 }
 
 func sharedLists(tb testing.TB) *Lists {

@@ -433,7 +433,7 @@ func scanInlines(s string) []Inline {
 
 // scanLine is lineOf for JSON text: almost always null or a short number.
 func scanLine(s string) (string, truth) {
-	if s != "" && s[0] >= '1' && s[0] <= '9' && strings.IndexAny(s, ".eE") < 0 {
+	if s != "" && s[0] >= '1' && s[0] <= '9' && !strings.ContainsAny(s, ".eE") {
 		return s, byValue
 	}
 	return lineOf(decode(s))

@@ -27,7 +27,7 @@ func shutdownTimeout(s *state) {
 			return
 		}
 		var fatal string
-		parts, err, fatal = shutdownParts(parts, m)
+		parts, fatal, err = shutdownParts(parts, m)
 		if fatal != "" {
 			s.note("Rule failed: " + fatal)
 			return
@@ -46,7 +46,7 @@ var errNoName = errors.New("'name'")
 
 // shutdownParts adds phase and conditions. fatal says why the rule cannot go
 // on at all.
-func shutdownParts(parts []string, m map[string]any) (out []string, err error, fatal string) {
+func shutdownParts(parts []string, m map[string]any) (out []string, fatal string, err error) {
 	if phase, ok := m["phase"].(string); ok {
 		parts = append(parts, phase)
 	} else {
@@ -59,7 +59,7 @@ func shutdownParts(parts []string, m map[string]any) (out []string, err error, f
 			if o, ok := e.(map[string]any); ok {
 				name, ok := o["name"]
 				if !ok {
-					return parts, errNoName, ""
+					return parts, "", errNoName
 				}
 				e = name
 			}
@@ -75,12 +75,12 @@ func shutdownParts(parts []string, m map[string]any) (out []string, err error, f
 		}
 	default:
 		if python.Truthy(c) {
-			return parts, nil, "'" + python.TypeName(c) + "' object is not iterable"
+			return parts, "'" + python.TypeName(c) + "' object is not iterable", nil
 		}
 	}
 	if len(names) == 0 {
-		return append(parts, "(none)"), nil, ""
+		return append(parts, "(none)"), "", nil
 	}
 	sort.Strings(names)
-	return append(parts, strings.Join(names, ",")), nil, ""
+	return append(parts, strings.Join(names, ",")), "", nil
 }
