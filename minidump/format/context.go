@@ -59,7 +59,7 @@ var contextLayouts = [...]contextLayout{
 	{ArchitectureMIPS64, MIPS64, 600, 0, 4, 0x00080000},
 	{ArchitecturePPC, PPC, 1004, 0, 4, 0x20000000},
 	{ArchitecturePPC64, PPC64, 1160, 0, 8, 0x01000000},
-	{ArchitectureSPARC, SPARC, 840, 0, 4, 0x10000000},
+	{ArchitectureSPARC, SPARC, 584, 0, 4, 0x10000000},
 	{ArchitectureRISCV, RISCV, 136, 0, 4, 0x00800000},
 	{ArchitectureRISCV64, RISCV64, 264, 0, 4, 0x08000000},
 }
