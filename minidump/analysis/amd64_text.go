@@ -1,174 +1,198 @@
 package analysis
 
 import (
-	"fmt"
+	"encoding/binary"
+	"strconv"
 	"strings"
-
-	"golang.org/x/arch/x86/x86asm"
 )
 
-// opNames are the instructions that the text names otherwise than x86asm.
-var opNames = map[string]string{
-	"je": "jz", "jne": "jnz", "jae": "jnb", "jbe": "jna",
-	"sete": "setz", "setne": "setnz", "setae": "setae", "setbe": "setbe",
-	"cmove": "cmovz", "cmovne": "cmovnz", "cmovae": "cmovnb", "cmovbe": "cmovna",
-	"lret": "retf", "lcall": "callf", "ljmp": "jmpf", "movsd_xmm": "movsd", "cmpsd_xmm": "cmpsd",
-	"movsb": "movs", "movsw": "movs", "movsq": "movs", "stosb": "stos", "stosw": "stos", "stosd": "stos", "stosq": "stos",
-	"lodsb": "lods", "lodsw": "lods", "lodsd": "lods", "lodsq": "lods", "scasb": "scas", "scasw": "scas", "scasd": "scas", "scasq": "scas",
-	"cmpsb": "cmps", "cmpsw": "cmps", "cmpsq": "cmps", "insb": "ins", "insw": "ins", "insd": "ins", "outsb": "outs", "outsw": "outs", "outsd": "outs",
-}
+var (
+	segments    = [8]string{"es", "cs", "ss", "ds", "fs", "gs", "es", "cs"}
+	repetitions = []string{"rep ", "repnz ", "xacquire ", "xrelease "}
+)
 
-// sizeNames are the sizes of memory operands.
-var sizeNames = map[int]string{1: "byte", 2: "word", 4: "dword", 6: "far", 8: "qword", 10: "mword", 16: "xmmword", 32: "ymmword", 64: "zmmword", -1: "ptr"}
-
-func opName(in *x86asm.Inst) string {
-	name := strings.ToLower(in.Op.String())
-	switch name {
-	case "movsd", "cmpsd":
-		return name[:4] // the string instructions: those of SSE are named _xmm
-	}
-	if n, ok := opNames[name]; ok {
-		return n
-	}
-	return name
-}
-
-// text writes the instruction: operands in Intel's order, numbers in
-// hexadecimal with a sign.
-func text(in *x86asm.Inst, i *instruction) string {
-	var b strings.Builder
-	b.WriteString(prefix(in, i))
-	b.WriteString(i.op)
-	segment := segmentOf(in)
-	for n, a := range in.Args {
-		if a == nil {
-			break
-		}
-		if n == 0 {
-			b.WriteString(" ")
-		} else {
-			b.WriteString(", ")
-		}
-		switch a := a.(type) {
-		case x86asm.Reg:
-			b.WriteString(i.operands[n].register)
-		case x86asm.Mem:
-			size := sizeNames[i.memSize]
-			if size == "" {
-				size = "ptr"
-			}
-			b.WriteString(size)
-			b.WriteString(" ")
-			b.WriteString(segment)
-			writeMemory(&b, in, &i.operands[n])
-		case x86asm.Imm:
-			writeImmediate(&b, in, i, n, int64(a))
-		case x86asm.Rel:
-			writeRelative(&b, int64(a))
+// render fills the operands into a row's text.
+func (d *decoder) render(f *form) *instruction {
+	i := &instruction{memSize: int(f.size)}
+	text := f.text
+	// 90 is nop; only with REX.B does it exchange anything.
+	if d.table == 1 && d.opcode == 0x90 && d.bb == 0 {
+		text, i.memSize = "nop", 0
+		if d.rep == 0xf3 {
+			text = "pause"
 		}
 	}
-	return b.String()
-}
-
-// prefix writes lock and repeat prefixes where they mean something.
-func prefix(in *x86asm.Inst, i *instruction) string {
-	for _, p := range in.Prefix {
-		if p == 0 {
-			break
+	if d.addr32 {
+		text = strings.Replace(text, "jrcxz", "jecxz", 1)
+	}
+	var out strings.Builder
+	if d.lock {
+		switch d.rep {
+		case 0xf2:
+			out.WriteString("xacquire ")
+		case 0xf3:
+			out.WriteString("xrelease ")
 		}
-		if p&x86asm.PrefixIgnored != 0 {
-			continue
-		}
-		switch p &^ (x86asm.PrefixImplicit | x86asm.PrefixInvalid) {
-		case x86asm.PrefixLOCK:
-			return "lock "
-		case x86asm.PrefixREP:
-			if stringOp(i.op) {
-				return "rep "
-			}
-		case x86asm.PrefixREPN:
-			if stringOp(i.op) {
-				return "repnz "
-			}
+		out.WriteString("lock ")
+		text = strings.TrimPrefix(strings.TrimPrefix(text, "xacquire "), "xrelease ")
+	}
+	for _, r := range repetitions {
+		if strings.HasPrefix(text, r) {
+			out.WriteString(r)
+			text = text[len(r):]
 		}
 	}
-	return ""
-}
-
-func stringOp(op string) bool {
-	switch op {
-	case "movs", "stos", "lods", "scas", "cmps", "ins", "outs":
-		return true
+	mnemonic, operands, _ := strings.Cut(text, " ")
+	i.op = mnemonic
+	out.WriteString(mnemonic)
+	separator := " "
+	for operands != "" {
+		var one string
+		one, operands, _ = strings.Cut(operands, ", ")
+		shown, o := d.operand(one)
+		out.WriteString(separator)
+		out.WriteString(shown)
+		separator = ", "
+		i.operands = append(i.operands, o)
 	}
-	return false
+	i.text, i.length = out.String(), d.at
+	return i
 }
 
-// segmentOf is the segment that was asked for; in 64-bit mode only fs and gs
-// have a base.
-func segmentOf(in *x86asm.Inst) string {
-	for _, a := range in.Args {
-		if m, ok := a.(x86asm.Mem); ok && (m.Segment == x86asm.FS || m.Segment == x86asm.GS) {
-			return registerName(m.Segment) + ":"
+// operand renders one operand of a row.
+func (d *decoder) operand(text string) (string, operand) {
+	label, place, bracket := strings.Cut(text, " ")
+	switch {
+	case bracket && place == "{m}":
+		return label + " " + d.segment + d.memory.String(), d.memory
+	case bracket && strings.Contains(place, "["):
+		return d.implied(label, place)
+	case !strings.HasPrefix(text, "{"):
+		if text[0] == '0' || text[0] == '-' {
+			return text, operand{} // a constant that is part of the instruction
 		}
+		return text, operand{register: text}
 	}
-	return ""
+	switch text[1] {
+	case 's', 'u', 'j':
+		if text != "{st}" {
+			return d.constant(text[1], int(text[2]-'0')), operand{}
+		}
+		r := "st(" + strconv.Itoa(int(d.modrm&7)) + ")"
+		return r, operand{register: r}
+	}
+	r := d.register(text[1:])
+	return r, operand{register: r}
 }
 
-func writeMemory(b *strings.Builder, in *x86asm.Inst, o *operand) {
-	b.WriteString("[")
-	plus := ""
-	if o.base != "" {
-		b.WriteString(o.base)
-		plus = " + "
+// implied is a memory operand that is part of the instruction: [rdi] of a
+// string instruction or an absolute address.
+func (d *decoder) implied(label, place string) (string, operand) {
+	segment, inner, _ := strings.Cut(place, "[")
+	inner = strings.TrimSuffix(inner, "]")
+	if d.segment != "" && segment != "es:" {
+		segment = d.segment
+	}
+	if strings.HasPrefix(inner, "{") {
+		v := binary.LittleEndian.Uint64(append(append([]byte(nil), d.constants...), make([]byte, 8)...))
+		return label + " " + segment + "[0x" + strconv.FormatUint(v, 16) + "]", operand{memory: true, displacement: int64(v)}
+	}
+	if d.addr32 && strings.HasPrefix(inner, "r") {
+		inner = "e" + inner[1:]
+	}
+	base, _, _ := strings.Cut(inner, " ")
+	return label + " " + segment + "[" + inner + "]", operand{memory: true, base: base}
+}
+
+// constant takes the next n bytes of the constants: s signed, u unsigned, j a
+// distance to jump.
+func (d *decoder) constant(kind byte, n int) string {
+	if n > len(d.constants) {
+		n = len(d.constants)
+	}
+	var full [8]byte
+	copy(full[:], d.constants[:n])
+	d.constants = d.constants[n:]
+	u := binary.LittleEndian.Uint64(full[:])
+	if kind == 'u' {
+		return "0x" + strconv.FormatUint(u, 16)
+	}
+	shift := 64 - 8*uint(n)
+	s := int64(u<<shift) >> shift
+	if kind == 'j' {
+		return "$" + signed(s, "+")
+	}
+	return signed(s, "")
+}
+
+func signed(v int64, plus string) string {
+	if v < 0 {
+		return "-0x" + strconv.FormatUint(-uint64(v), 16)
+	}
+	return plus + "0x" + strconv.FormatInt(v, 16)
+}
+
+// register names the register of a place: g the one in ModRM.reg, e in
+// ModRM.rm, o in the opcode, v in VEX.vvvv, 4 in the high half of a constant;
+// then its kind.
+func (d *decoder) register(place string) string {
+	var n byte
+	switch place[0] {
+	case 'g':
+		n = d.modrm>>3&7 | d.r
+	case 'e':
+		n = d.modrm&7 | d.bb
+	case 'o':
+		n = d.opcode&7 | d.bb
+	case 'v':
+		n = d.vector
+	case '4':
+		n = d.constants[0] >> 4
+	}
+	kind := place[1]
+	if place[0] == '4' { // spelled "4xmm" in the table
+		return place[1:4] + strconv.Itoa(int(n))
+	}
+	switch kind {
+	case 'x':
+		return "xmm" + strconv.Itoa(int(n))
+	case 'y':
+		return "ymm" + strconv.Itoa(int(n))
+	case 'm':
+		return "mm" + strconv.Itoa(int(n&7))
+	case 's':
+		return segments[n&7]
+	case 'c':
+		return "cr" + strconv.Itoa(int(n))
+	}
+	if strings.HasPrefix(place, "gd_") {
+		return "dr" + strconv.Itoa(int(n))
+	}
+	return registerName(n, kind, d.rex != 0)
+}
+
+// String writes a memory operand in brackets.
+func (o operand) String() string {
+	var s strings.Builder
+	s.WriteByte('[')
+	switch {
+	case o.base == "" && o.index == "":
+		s.WriteString("0x" + strconv.FormatUint(uint64(uint32(o.displacement)), 16) + "]")
+		return s.String()
+	case o.base != "" && o.index != "":
+		s.WriteString(o.base + " + ")
+	default:
+		s.WriteString(o.base)
 	}
 	if o.index != "" {
-		fmt.Fprintf(b, "%s%s * %d", plus, o.index, o.scale)
-		plus = " + "
+		s.WriteString(o.index + " * " + strconv.FormatUint(uint64(o.scale), 10))
 	}
-	d := o.displacement
 	switch {
-	case plus == "" && wideAddress(in):
-		fmt.Fprintf(b, "%#x", uint64(d)) // the one form with a 64-bit address
-	case plus == "":
-		fmt.Fprintf(b, "%#x", uint32(d))
-	case d < 0:
-		fmt.Fprintf(b, " - %#x", -d)
-	case d > 0:
-		fmt.Fprintf(b, " + %#x", d)
+	case o.displacement > 0:
+		s.WriteString(" + 0x" + strconv.FormatInt(o.displacement, 16))
+	case o.displacement < 0:
+		s.WriteString(" - 0x" + strconv.FormatUint(-uint64(o.displacement), 16))
 	}
-	b.WriteString("]")
-}
-
-func writeImmediate(b *strings.Builder, in *x86asm.Inst, i *instruction, n int, v int64) {
-	if v < 0 && !unsignedImmediate(in, i, n) {
-		fmt.Fprintf(b, "-%#x", uint64(-v))
-		return
-	}
-	if v < 0 {
-		v &= 0xff
-	}
-	fmt.Fprintf(b, "%#x", uint64(v))
-}
-
-// unsignedImmediate reports whether a number is a count or a selector and no
-// value to compute with.
-func unsignedImmediate(in *x86asm.Inst, i *instruction, n int) bool {
-	switch i.op {
-	case "rol", "ror", "rcl", "rcr", "shl", "shr", "sar", "shld", "shrd", "int", "in", "out", "bt", "bts", "btr", "btc", "ret", "retf", "enter":
-		return true
-	}
-	for _, o := range i.operands[:n] {
-		if strings.Contains(o.register, "mm") {
-			return true
-		}
-	}
-	return false
-}
-
-func writeRelative(b *strings.Builder, v int64) {
-	if v < 0 {
-		fmt.Fprintf(b, "$-%#x", -v)
-		return
-	}
-	fmt.Fprintf(b, "$+%#x", v)
+	s.WriteByte(']')
+	return s.String()
 }

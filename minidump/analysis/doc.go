@@ -5,9 +5,9 @@
 // whether it lies in a guard page, and where exception and instruction
 // contradict each other.
 //
-// Instructions of x86-64 are decoded with golang.org/x/arch; the text follows
+// Instructions of x86-64 are decoded by the table in opcodes.tsv; the text follows
 // the one that minidump-stackwalk prints, and so do the rules, which are
-// Mozilla's. Other processors get what needs no instruction: bit flips, but not
+// Mozilla's. EVEX (AVX-512) and 3DNow! instructions are not in the table. Other processors get what needs no instruction: bit flips, but not
 // on arm64, where plain offsets look like flipped bits too often.
 //
 // Everything is a hint for people, not proof.

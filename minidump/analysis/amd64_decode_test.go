@@ -1,0 +1,102 @@
+package analysis
+
+import (
+	"encoding/hex"
+	"strings"
+	"testing"
+)
+
+// Forms that compilers emit and the corners of the encoding.
+func TestDecodeForms(t *testing.T) {
+	for _, c := range []struct {
+		code, want string
+		length     int
+		size       int
+	}{
+		{"488b03", "mov rax, qword [rbx]", 3, 8},
+		{"4a8b44e010", "mov rax, qword [rax + r12 * 8 + 0x10]", 5, 8},
+		{"8b042542000080", "mov eax, dword [0x80000042]", 7, 4},
+		{"8b05f0ffffff", "mov eax, dword [rip - 0x10]", 6, 4},
+		{"67488b03", "mov rax, qword [ebx]", 4, 8},
+		{"2e488b03", "mov rax, qword [rbx]", 4, 8},
+		{"64488b042528000000", "mov rax, qword fs:[0x28]", 9, 8},
+		{"a10102030405060708", "mov eax, dword [0x807060504030201]", 9, 4},
+		{"67a101020304", "mov eax, dword [0x4030201]", 6, 4},
+		{"48c7c0ffffffff", "mov rax, -0x1", 7, 8},
+		{"88e0", "mov al, ah", 2, 1},
+		{"4088e0", "mov al, spl", 3, 1},
+		{"8ed8", "mov ds, ax", 2, 4},
+		{"0f20c0", "mov rax, cr0", 3, 0},
+		{"f348a5", "rep movs qword es:[rdi], qword ds:[rsi]", 3, 8},
+		{"6548a5", "movs qword es:[rdi], qword gs:[rsi]", 3, 8},
+		{"f3aa", "rep stos byte es:[rdi], al", 2, 1},
+		{"f00fb10f", "lock cmpxchg dword [rdi], ecx", 4, 4},
+		{"f2f00101", "xacquire lock add dword [rcx], eax", 4, 4},
+		{"90", "nop", 1, 0},
+		{"f390", "pause", 2, 0},
+		{"0f1f00", "nop dword [rax]", 3, 4},
+		{"e8fbffffff", "call $-0x5", 5, 8},
+		{"7402", "jz $+0x2", 2, 0},
+		{"ff6018", "jmp qword [rax + 0x18]", 3, 8},
+		{"0faeff", "sfence", 3, 0},
+		{"660f6f00", "movdqa xmm0, xmmword [rax]", 4, 16},
+		{"c5fc1005ffffff7f", "vmovups ymm0, ymmword [rip + 0x7fffffff]", 8, 32},
+		{"c5fb5802", "vaddsd xmm0, xmm0, qword [rdx]", 4, 8},
+		{"d900", "fld st(0), dword [rax]", 2, 4},
+		{"c8100001", "enter 0x10, 0x1", 4, 8},
+	} {
+		b, err := hex.DecodeString(c.code)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := decode(b)
+		if i == nil {
+			t.Errorf("%s: not decoded, want %q", c.code, c.want)
+			continue
+		}
+		if i.text != c.want || i.length != c.length || i.memSize != c.size {
+			t.Errorf("%s: got %q of %d bytes, memory %d; want %q of %d, %d", c.code, i.text, i.length, i.memSize, c.want, c.length, c.size)
+		}
+		for n := range len(b) {
+			if decode(b[:n]) != nil && !strings.HasPrefix(c.code, "6") {
+				t.Errorf("%s: decoded from %d bytes", c.code, n)
+			}
+		}
+	}
+	// Not instructions: lock on a load, EVEX, a VEX operand field in use where
+	// there is no operand, nothing but prefixes.
+	for _, code := range []string{"f08b03", "62f17c481000", "c5d56f8b5d371311", "666666666666666666666666666666", "", "0f0b00"[:2]} {
+		b, _ := hex.DecodeString(code)
+		if i := decode(b); i != nil {
+			t.Errorf("%s: decoded as %q", code, i.text)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, s := range []string{"488b03", "c4e2f9990a", "62f17c481000", "f2f00101", "64488b042528000000"} {
+		b, _ := hex.DecodeString(s)
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		i := decode(b)
+		if i == nil {
+			return
+		}
+		if i.length < 1 || i.length > maxInstruction || i.length > len(b) || i.text == "" || strings.ContainsAny(i.text, "{}") {
+			t.Errorf("% x: %q of %d bytes", b, i.text, i.length)
+		}
+		if again := decode(b[:i.length]); again == nil || again.text != i.text {
+			t.Errorf("% x: the instruction alone decodes to something else", b)
+		}
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	code, _ := hex.DecodeString("4a8b44e0108b05f0ffffff")
+	decode(code)
+	b.ReportAllocs()
+	for b.Loop() {
+		decode(code)
+	}
+}
