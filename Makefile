@@ -4,7 +4,7 @@ FUZZTIME ?= 10s
 # What ships is what is tested: without cgo. The race detector alone needs it.
 export CGO_ENABLED = 0
 
-.PHONY: list run build test check race fuzz bench e2e browser docs screenshots clean
+.PHONY: list run build test check race fuzz bench bench-collector e2e browser docs screenshots clean
 list:
 	@sed -n 's/^## //p' Makefile
 
@@ -39,6 +39,10 @@ fuzz:
 ## make bench        Go benchmarks of every hot path
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+## make bench-collector   a collector of its own under load: 20 kB, 600 kB, 5 MB, fsync on and off
+bench-collector: build
+	test/load/collector.sh ./mayday
 
 ## make e2e          the real binary, end to end (also part of make test)
 e2e:

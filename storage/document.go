@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"mayday/app/fault"
 )
@@ -36,52 +34,6 @@ func (p ProcessedCrash) Text(name string) string {
 // MiB of annotations pass, of which each byte may become six in JSON; a
 // processed crash of a thousand threads is about 30 MiB.
 const MaxDocument = 192 << 20
-
-// EncodeDocument writes a document as the bucket holds it: one JSON object
-// with sorted keys, pure ASCII.
-func EncodeDocument(doc map[string]any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(doc); err != nil {
-		return nil, fault.As(fault.Invalid, err, "encode document")
-	}
-	return escapeASCII(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), nil
-}
-
-// escapeASCII writes each character of JSON text outside ASCII as \uXXXX;
-// encoding/json leaves such characters only inside strings.
-func escapeASCII(text []byte) []byte {
-	first := 0
-	for first < len(text) && text[first] < utf8.RuneSelf {
-		first++
-	}
-	if first == len(text) {
-		return text
-	}
-	out := make([]byte, first, len(text)+len(text)/4)
-	copy(out, text)
-	for i := first; i < len(text); {
-		if c := text[i]; c < utf8.RuneSelf {
-			out = append(out, c)
-			i++
-			continue
-		}
-		r, n := utf8.DecodeRune(text[i:])
-		i += n
-		if r1, r2 := utf16.EncodeRune(r); r1 != utf8.RuneError {
-			out = appendEscape(appendEscape(out, r1), r2)
-			continue
-		}
-		out = appendEscape(out, r)
-	}
-	return out
-}
-
-func appendEscape(b []byte, r rune) []byte {
-	const digits = "0123456789abcdef"
-	return append(b, '\\', 'u', digits[r>>12&15], digits[r>>8&15], digits[r>>4&15], digits[r&15])
-}
 
 // DecodeDocument reads one JSON object; numbers become json.Number.
 func DecodeDocument(text []byte) (map[string]any, error) {

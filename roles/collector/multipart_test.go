@@ -166,11 +166,12 @@ func FuzzBody(f *testing.F) {
 	f.Add([]byte("--B\r\nContent-Disposition: form-data; name=upload_file_minidump; filename=e\r\n\r\nMDMP\r\n--B\r\n"+disposition+"\xff\r\n--B--"), "B")
 	f.Add([]byte(strings.Repeat("--B\r\n\r\n", 600)), "B")
 	f.Add([]byte("--\r\nContent-Type: text/plain; charset=utf-16\r\n\r\n\r\n----"), "")
+	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, body []byte, boundary string) {
 		if _, err := boundaryOf("multipart/form-data; boundary=\"" + boundary + "\""); err != nil || len(boundary) > maxBoundary {
 			return
 		}
-		h := &held{dir: t.TempDir()}
+		h := &held{dir: dir}
 		defer h.close()
 		p, err := parse(newMultipart(bytes.NewReader(body), boundary, make([]byte, readBuffer)), testLimits, h)
 		if err != nil {
@@ -192,7 +193,7 @@ func FuzzBody(f *testing.F) {
 				t.Errorf("file of %d bytes: read %d, %v", f.size, len(b), err)
 			}
 		}
-		one, errOne := parse(newMultipart(iotest.OneByteReader(bytes.NewReader(body)), boundary, make([]byte, readBuffer)), testLimits, &held{dir: t.TempDir()})
+		one, errOne := parse(newMultipart(iotest.OneByteReader(bytes.NewReader(body)), boundary, make([]byte, readBuffer)), testLimits, &held{dir: dir})
 		if errOne != nil {
 			t.Fatalf("byte by byte: %v", errOne)
 		}
