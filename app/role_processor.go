@@ -71,7 +71,7 @@ func (d *deps) pipeline(ctx context.Context) (*processor.Pipeline, error) {
 		host = "unknown" // it only stands in a note
 	}
 	p := &processor.Pipeline{Host: host, Env: rules.Env{Schema: table, Tables: tables, Symbols: source}}
-	if p.Env.Walker, err = d.walker(source); err != nil {
+	if p.Env.Walker, p.Careful, err = d.walkers(source); err != nil {
 		return nil, err
 	}
 	improve := signature.Improvements{Names: d.cfg.Signature.BetterNames, Unsymbolicated: d.cfg.Signature.BetterUnsymbolicated}
@@ -102,18 +102,20 @@ func ruleTables(cfg config.Processor) (*rules.Tables, error) {
 // walkCommand is the hidden command of a walking child.
 const walkCommand = "walk-dump"
 
-// walker walks in this process, or in children of it.
-func (d *deps) walker(source *moduleSymbols) (rules.Walker, error) {
+// walkers gives the walker for all dumps and the one for those that may have
+// ended the program before, which walks in children of this process.
+func (d *deps) walkers(source *moduleSymbols) (usual, careful rules.Walker, err error) {
 	cfg := d.cfg.Processor
-	if !cfg.Isolate {
-		return &processor.InProcess{Symbols: source.walk, Timeout: cfg.WalkTimeout, Memory: int64(cfg.WalkMemory), Version: walkerVersion(), Log: d.log}, nil
-	}
 	self, err := os.Executable()
 	if err != nil {
-		return nil, fault.As(fault.Unavailable, err, "processor.isolate")
+		return nil, nil, fault.As(fault.Unavailable, err, "find this program")
 	}
 	settings := childSettings{DataDir: d.cfg.DataDir, Symbols: d.cfg.Storage.Symbols, URLs: d.cfg.Symbols.URLs, CacheSize: int64(d.cfg.Symbols.CacheSize)}
-	return &processor.Isolated{Command: []string{self, walkCommand}, Timeout: cfg.WalkTimeout, Memory: int64(cfg.WalkMemory), TempDir: cfg.TempDir, Settings: settings}, nil
+	careful = &processor.Isolated{Command: []string{self, walkCommand}, Timeout: cfg.WalkTimeout, Memory: int64(cfg.WalkMemory), TempDir: cfg.TempDir, Settings: settings}
+	if cfg.Isolate {
+		return careful, careful, nil
+	}
+	return &processor.InProcess{Symbols: source.walk, Timeout: cfg.WalkTimeout, Memory: int64(cfg.WalkMemory), Version: walkerVersion(), Log: d.log}, careful, nil
 }
 
 // childSettings is what a walking child needs of the configuration.

@@ -29,6 +29,9 @@ type Job struct {
 	Missing []string // dumps that are listed and gone
 	// Previous is the processed crash of an earlier round, nil when there is none.
 	Previous map[string]any
+	// Careful is for a crash that was tried before and not finished: Pipeline's
+	// careful walker is used.
+	Careful bool
 }
 
 // RuleFailure is a rule that failed on a crash.
@@ -61,6 +64,9 @@ type Pipeline struct {
 	// Lists gives the signature lists to use now, which may change while the
 	// program runs; nil leaves Env.Lists.
 	Lists func() *signature.Lists
+	// Careful walks what may have ended the program before; nil leaves
+	// Env.Walker.
+	Careful rules.Walker
 }
 
 // Process runs the rules of the job's ruleset. A rule that fails leaves a note
@@ -91,6 +97,9 @@ func (p *Pipeline) Process(ctx context.Context, j Job) (*Result, error) {
 	env := p.Env
 	if p.Lists != nil {
 		env.Lists = p.Lists()
+	}
+	if j.Careful && p.Careful != nil {
+		env.Walker = p.Careful
 	}
 	res := &Result{Processed: c.Processed}
 	for i := range list {

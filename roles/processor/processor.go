@@ -23,7 +23,9 @@
 //
 // A rule that fails does not fail the crash: the note names the rule. The
 // stack walker is bounded in time and memory (walker.go), in this process or,
-// with isolation, in a child of it (isolate.go). Telemetry export never holds a
+// with isolation, in a child of it (isolate.go). A crash that was taken before
+// and not finished is walked in a child in any case: should it end the program,
+// it does so once. Telemetry export never holds a
 // crash up.
 //
 // The package needs the crash bucket and the queues alone; product versions

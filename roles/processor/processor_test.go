@@ -274,6 +274,27 @@ func TestKilledEachTime(t *testing.T) {
 	}
 }
 
+// A crash that was taken before and not finished is walked with care.
+func TestSecondTryIsCareful(t *testing.T) {
+	b := newBench(t)
+	var usual, careful atomic.Int32
+	count := func(n *atomic.Int32) rules.Walker {
+		return walkerFunc(func(ctx context.Context, d rules.Dump) rules.WalkResult {
+			n.Add(1)
+			return walked(ctx, d)
+		})
+	}
+	b.options.Pipeline.Env.Walker, b.options.Pipeline.Careful = count(&usual), count(&careful)
+	b.options.Sink = &flaky{Crashes: b.crashes, fails: 1, kind: fault.Internal}
+	id := b.submit(nil)
+	b.send(queue.Standard, queue.Message{ID: id})
+	b.run(b.empty)
+	b.processed(id)
+	if usual.Load() != 1 || careful.Load() != 1 {
+		t.Errorf("%d usual walks, %d careful ones, want one of each", usual.Load(), careful.Load())
+	}
+}
+
 // broken is a source whose raw crashes cannot be read.
 type broken struct {
 	*storage.Crashes
