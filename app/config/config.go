@@ -194,7 +194,7 @@ type ThrottleCondition struct {
 
 // Processor bounds the work on one crash.
 type Processor struct {
-	Workers     int           `yaml:"workers" default:"0" doc:"Crashes worked on at once; 0 is as many as the machine has processors."`
+	Workers     int           `yaml:"workers" default:"0" doc:"Crashes worked on at once; 0 is twice as many as the machine has processors, since some wait for disks."`
 	WalkTimeout time.Duration `yaml:"walk_timeout" default:"2m" doc:"How long walking the stacks of one dump may take."`
 	WalkMemory  Bytes         `yaml:"walk_memory" default:"1GiB" doc:"Most memory that walking one dump may take."`
 	Isolate     bool          `yaml:"isolate" default:"false" doc:"Walk each dump in a process of its own, so that no dump can harm the processor; costs some time per dump."`

@@ -74,7 +74,7 @@ type Options struct {
 	Queues   *queue.Queues
 	Pipeline *Pipeline
 	Exporter Exporter // nil: nothing is exported
-	Workers  int      // 0: as many as the machine has processors
+	Workers  int      // 0: workersPerCPU for each processor of the machine
 	Tries    int      // 0: DefaultTries
 	Drain    time.Duration
 	TempDir  string // for dumps too large to hold in memory; "" is the system's
@@ -91,6 +91,9 @@ const (
 	DefaultPause = time.Second
 	DefaultDrain = 15 * time.Second
 )
+
+// workersPerCPU keeps the processors busy while some workers wait for disks.
+const workersPerCPU = 2
 
 // maxPause is the longest wait between two asks.
 const maxPause = time.Minute
@@ -110,7 +113,7 @@ func New(o Options) (*Processor, error) {
 		return nil, errors.New("processor: crashes, queues and a pipeline are needed")
 	}
 	if o.Workers <= 0 {
-		o.Workers = runtime.GOMAXPROCS(0)
+		o.Workers = workersPerCPU * runtime.GOMAXPROCS(0)
 	}
 	if o.Tries <= 0 {
 		o.Tries = DefaultTries

@@ -18,7 +18,9 @@ import (
 	"mayday/app/fault"
 	"mayday/roles/processor"
 	"mayday/roles/processor/rules"
+	"mayday/signature"
 	"mayday/storage"
+	"mayday/storage/filebucket"
 	"mayday/storage/queue"
 	"mayday/storage/schema"
 )
@@ -474,4 +476,57 @@ func TestLargeDump(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(b.options.TempDir, "*")); path == "" || len(left) > 0 {
 		t.Errorf("path %q, left over %v", path, left)
 	}
+}
+
+// BenchmarkProcessor is the whole role on local disk, synced, from the message
+// to the acknowledgement: crashes of four threads of 30 frames, warm symbols.
+//
+//	go test ./roles/processor -run xxx -bench Processor -benchtime 500x -cpuprofile cpu.out
+func BenchmarkProcessor(b *testing.B) {
+	bucket, err := filebucket.Open(b.TempDir(), filebucket.Options{Fsync: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer bucket.Close()
+	q, err := queue.Open(b.Context(), "sqlite://"+filepath.Join(b.TempDir(), "queue.db"), queue.Options{Fsync: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer q.Close(context.Background())
+	dump, sym := game(30)
+	crashes := storage.NewCrashes(bucket, storage.Options{})
+	p, err := processor.New(processor.Options{Source: crashes, Sink: crashes, Queues: q, Pipeline: &processor.Pipeline{Env: rules.Env{
+		Schema: schema.Default(), Tables: rules.DefaultTables(), Lists: signature.Default().WithCache(signature.DefaultCacheSize),
+		Walker: &processor.InProcess{Symbols: withSymbols(b, sym), Timeout: time.Minute, Memory: 1 << 30}}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	messages := make([]queue.Message, b.N)
+	for i := range messages {
+		id := storage.NewCrashID(time.Now(), storage.Accepted)
+		raw := storage.RawCrash{"uuid": string(id), "submitted_timestamp": "2026-11-20T10:00:30.500000+00:00", "ProductName": "Game", "Version": "1.2"}
+		file := storage.Dump{Name: storage.MinidumpName, Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(dump)), nil }}
+		if err := crashes.SaveRaw(b.Context(), id, raw, []storage.Dump{file}); err != nil {
+			b.Fatal(err)
+		}
+		messages[i].ID = id
+	}
+	if err := q.Send(b.Context(), queue.Standard, messages...); err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	for {
+		if left, err := q.Pending(b.Context(), queue.Standard); err != nil || len(left) == 0 {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "crashes/s")
 }

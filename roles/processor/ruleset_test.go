@@ -1,6 +1,7 @@
 package processor_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"slices"
@@ -109,10 +110,10 @@ func fullRaw() map[string]any {
 // FuzzPipeline feeds raw crashes and walker results of any shape: no rule may
 // fail, the whole must encode, and the public must see nothing protected.
 func FuzzPipeline(f *testing.F) {
-	f.Add([]byte(`{"CrashTime":"1","submitted_timestamp":"2026-11-20T10:00:30Z","uuid":"x","Add-ons":"a%zz,b:1"}`), []byte(`{"threads":[{"frames":[null,{"inlines":[3]}]}],"crash_info":{"crashing_thread":0}}`))
-	f.Add([]byte(`{"StackTraces":{"threads":[{"frames":[{"ip":"0x10","module_index":0}]}],"modules":[{"base_addr":"0x0"}]}}`), []byte(`{"modules":[{"symbol_url":"::"}]}`))
-	f.Add([]byte(`{"MozCrashReason":7,"InstallTime":[1],"PHCKind":"x","ModuleSignatureInfo":{}}`), []byte(`[]`))
-	f.Fuzz(func(t *testing.T, rawText, walkText []byte) {
+	f.Add([]byte(`{"CrashTime":"1","submitted_timestamp":"2026-11-20T10:00:30Z","uuid":"x","Add-ons":"a%zz,b:1"}`), []byte(`{"threads":[{"frames":[null,{"inlines":[3]}]}],"crash_info":{"crashing_thread":0}}`), []byte("MDMP"))
+	f.Add([]byte(`{"StackTraces":{"threads":[{"frames":[{"ip":"0x10","module_index":0}]}],"modules":[{"base_addr":"0x0"}]}}`), []byte(`{"modules":[{"symbol_url":"::"}]}`), []byte("\x1f\x8b\x08"))
+	f.Add([]byte(`{"MozCrashReason":7,"InstallTime":[1],"PHCKind":"x","ModuleSignatureInfo":{}}`), []byte(`[]`), []byte{})
+	f.Fuzz(func(t *testing.T, rawText, walkText, report []byte) {
 		var raw map[string]any
 		var output any
 		if json.Unmarshal(rawText, &raw) != nil || json.Unmarshal(walkText, &output) != nil {
@@ -124,7 +125,7 @@ func FuzzPipeline(f *testing.F) {
 		if raw != nil {
 			raw["submitted_timestamp"] = "2026-11-20T10:00:30+00:00"
 		}
-		dumps := []rules.Dump{{Name: rules.MinidumpName, Size: 4, Reader: strings.NewReader("MDMP")}, {Name: "memory_report", Size: 4, Reader: strings.NewReader("MDMP")}}
+		dumps := []rules.Dump{{Name: rules.MinidumpName, Size: 4, Reader: strings.NewReader("MDMP")}, {Name: "memory_report", Size: int64(len(report)), Reader: bytes.NewReader(report)}}
 		res, err := p.Process(context.Background(), processor.Job{ID: "x", Raw: raw, Dumps: dumps})
 		if err != nil {
 			t.Fatal(err)

@@ -53,6 +53,29 @@ func TestProcessing(t *testing.T) {
 	}
 }
 
+// The public subset of each processed crash goes to the telemetry bucket, when
+// one is named.
+func TestTelemetryExport(t *testing.T) {
+	bucket := filepath.Join(t.TempDir(), "telemetry")
+	s := start(t, "--storage.telemetry", "file://"+bucket)
+	id := s.submit(map[string]string{"ProductName": "Storm", "URL": "https://example.com/secret", "SafeMode": "1"}, map[string][]byte{"upload_file_minidump": sampleDump(t)})
+	s.processed(id)
+	var doc map[string]any
+	s.eventually(10*time.Second, "the export is there", func() error {
+		text, err := os.ReadFile(filepath.Join(bucket, "v1", "crash_report", "20"+id[30:], id))
+		if err != nil {
+			return err
+		}
+		if strings.Contains(string(text), "example.com") {
+			t.Error("the export holds a protected value")
+		}
+		return json.Unmarshal(text, &doc)
+	})
+	if doc["product"] != "Storm" || doc["safe_mode"] != "1" || doc["platform"] != "Linux" {
+		t.Errorf("export %v", doc)
+	}
+}
+
 // A server that is told to stop loses nothing and wastes no try.
 func TestStopUnderLoad(t *testing.T) {
 	s := start(t, "--processor.workers", "1")
