@@ -57,7 +57,13 @@ type server struct {
 // server is stopped with the test.
 func start(t *testing.T, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, dir: filepath.Join(t.TempDir(), "data"), args: args}
+	return startIn(t, filepath.Join(t.TempDir(), "data"), args...)
+}
+
+// startIn is start on a data directory that several servers may share.
+func startIn(t *testing.T, dir string, args ...string) *server {
+	t.Helper()
+	s := &server{t: t, dir: dir, args: args}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
