@@ -36,6 +36,7 @@ func commands() []*cli.Command {
 		cmdUser(),
 		cmdToken(),
 		cmdImport(),
+		cmdReindex(),
 		cmdSuperSearch(),
 		cmdSuperSearchFacet(),
 		cmdConfig(),

@@ -83,6 +83,7 @@ func serve(ctx context.Context, cfg *config.Loaded, out, logTo io.Writer) (err e
 	group.Go(func() error { return s.run(ctx, listener) })
 	if slices.Contains(cfg.Roles(), "web") {
 		controlImport(d.control.echo, d)
+		controlReindex(d.control.echo, d)
 		controlDemo(d.control.echo, d, listener.Addr().String())
 		group.Go(func() error { return d.control.run(ctx) })
 	}

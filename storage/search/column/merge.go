@@ -458,3 +458,37 @@ func recoverFault(err *error) func() {
 		}
 	}
 }
+
+// EachID lists the ids of all documents of one snapshot.
+func (s *Store) EachID(ctx context.Context, yield func(id string) error) (err error) {
+	defer recoverFault(&err)()
+	snap := s.pin()
+	defer snap.release()
+	for _, l := range snap.segs {
+		for row := range l.item.Rows {
+			if l.Dead != nil && l.Dead.Has(row) {
+				continue
+			}
+			if err := yield(search.FormatID(l.RowID(row))); err != nil {
+				return err
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Mended says that the weeks that lost a segment are complete again.
+func (s *Store) Mended() error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	if s.unlock == nil || len(s.manifest.Broken) == 0 {
+		return nil
+	}
+	e := s.edit()
+	defer e.undo()
+	e.broken = nil
+	return e.commit()
+}

@@ -79,7 +79,6 @@ type crashMaker struct {
 	total  int
 	n      int
 	frames []string
-	stacks []string // proto signatures by number, made when first needed
 	zipf   *rand.Zipf
 	stack  *rand.Zipf
 	module *rand.Zipf

@@ -70,3 +70,55 @@ func TestWordIndexAnswersLikeScanning(t *testing.T) {
 	}
 	s.Close()
 }
+
+func TestFileCutShortUnderTheProgram(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, dir)
+	defer s.Close()
+	for week, day := range []string{"2026-09-02", "2026-09-09"} {
+		var docs []search.Doc
+		for n := range 3000 {
+			docs = append(docs, testDoc(t, s.opts.Fields, crash(week*10_000+n, day+"T00:00:00Z", map[string]any{"signature": fmt.Sprint("unique", n)})))
+		}
+		if err := s.Index(context.Background(), docs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "2026", "35", "*.seg"))
+	if len(files) != 1 {
+		t.Fatalf("segments: %v", files)
+	}
+	if err := os.Truncate(files[0], 8192); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		res := ask(t, s, "_facets=signature&_sort=signature&signature=~unique2")
+		if res.Total != 1111 || len(res.Errors) != 1 || res.Errors[0].Index != "socorro202635" {
+			t.Errorf("total %d, errors %v; want the other week and a missing one", res.Total, res.Errors)
+		}
+	}
+	if err := s.Index(context.Background(), []search.Doc{testDoc(t, s.opts.Fields, crash(1, "2026-09-20T00:00:00Z", nil))}); err == nil {
+		t.Log("indexing did not need the lost pages")
+	}
+	s.checkSuspects()
+	if got := s.Broken(); len(got) != 1 || got[0] != "2026/35" {
+		t.Errorf("broken weeks %v", got)
+	}
+	if s.Count() < 3000 || s.Count() > 3001 {
+		t.Errorf("%d documents left, want those of the other week", s.Count())
+	}
+	n, err := s.Rebuild(context.Background(), "2026/35", func(yield func(search.Doc) error) error {
+		for n := range 5 {
+			if err := yield(testDoc(t, s.opts.Fields, crash(n, "2026-09-02T00:00:00Z", nil))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || n != 5 || len(s.Broken()) != 0 {
+		t.Errorf("rebuilt %d, %v; broken weeks %v", n, err, s.Broken())
+	}
+	if res := ask(t, s, ""); len(res.Errors) != 0 {
+		t.Errorf("errors after rebuilding: %v", res.Errors)
+	}
+}

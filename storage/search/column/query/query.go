@@ -32,7 +32,6 @@ type query struct {
 	bytes   int64 // accounted
 	buckets int
 	visited *segment.Segment // being read, for the case of a fault
-	missing []string         // weeks that could not be read
 }
 
 // selection is a segment and its rows that pass the filters.

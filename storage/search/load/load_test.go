@@ -1,0 +1,92 @@
+package load_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"gocloud.dev/blob/memblob"
+
+	"mayday/storage"
+	"mayday/storage/search/column"
+	"mayday/storage/search/load"
+	"mayday/storage/search/plan"
+)
+
+func fields(t testing.TB) *plan.Fields {
+	t.Helper()
+	f, err := plan.NewFields([]plan.Field{
+		{Name: "uuid", Path: "uuid", Type: plan.Enum},
+		{Name: "date", Path: "date_processed", Type: plan.Date, Storage: plan.Instant},
+		{Name: "signature", Path: "signature", Storage: plan.Text},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func open(t testing.TB) *column.Store {
+	t.Helper()
+	s, err := column.Open(column.Options{Dir: t.TempDir(), Fields: fields(t), Now: func() time.Time { return time.Date(2026, 9, 30, 0, 0, 0, 0, time.UTC) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func lines(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `{"raw_crash":{"ProductName":"Game"},"processed_crash":{"uuid":"%08x-0000-4000-8000-000000260901","date_processed":"2026-09-01T10:00:00+00:00","signature":"s%d"}}`+"\n", i, i)
+	}
+	return b.String()
+}
+
+func TestReindex(t *testing.T) {
+	ctx := context.Background()
+	bucket := memblob.OpenBucket(nil)
+	defer bucket.Close()
+	crashes := storage.NewCrashes(bucket, storage.Options{})
+	first := open(t)
+	seen := 0
+	m := load.Importer{Crashes: crashes, Engine: first, Fields: fields(t), Seen: func(_ context.Context, batch []load.Crash) error { seen += len(batch); return nil }}
+	report, err := m.Run(ctx, strings.NewReader(lines(5000)+"\n{\n"))
+	if err != nil || report.Imported != 5000 || report.RefusedLines != 1 || report.Refused[0].Line != 5002 || seen != 5000 || first.Count() != 5000 {
+		t.Fatalf("import: %+v, %v; seen %d, %d in the index", report, err, seen, first.Count())
+	}
+	id, err := storage.ParseCrashID("00000007-0000-4000-8000-000000260901")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := crashes.SaveProcessed(ctx, id, storage.ProcessedCrash{"uuid": id.String()}); err != nil { // no date
+		t.Fatal(err)
+	}
+	gone := "ffffffff-0000-4000-8000-000000260901"
+	index := open(t)
+	only := load.Importer{Engine: index, Fields: fields(t)}
+	if _, err := only.Run(ctx, strings.NewReader(`{"uuid":"`+gone+`","date_processed":"2026-09-01T10:00:00Z"}`)); err != nil {
+		t.Fatal(err)
+	}
+	var last storage.CrashID
+	refused := 0
+	r := load.Reindexer{Crashes: crashes, Index: index, Fields: fields(t), Parallel: 4,
+		Progress: func(_ int, id storage.CrashID) { last = id }, Refused: func(storage.CrashID, error) { refused++ }}
+	out, err := r.Run(ctx)
+	if want := (load.Reindexed{Indexed: 4999, Refused: 1, Gone: 1}); err != nil || out != want || refused != 1 || index.Count() != 4999 || last == "" {
+		t.Fatalf("reindex: %+v, %v, want %+v; %d in the index, last %q", out, err, want, index.Count(), last)
+	}
+	r.After = "00001380-0000-4000-8000-000000260901"
+	if out, err = r.Run(ctx); err != nil || out.Indexed != 5000-0x1380-1 || index.Count() != 4999 {
+		t.Errorf("going on after %s: %+v, %v", r.After, out, err)
+	}
+	short, cancel := context.WithCancel(ctx)
+	cancel()
+	r.After = ""
+	if _, err := r.Run(short); err == nil {
+		t.Error("a cancelled run ends without error")
+	}
+}
