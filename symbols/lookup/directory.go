@@ -161,5 +161,6 @@ func (d *decoder) dictionary() *dictionary {
 		}
 		x.texts = append(x.texts, t)
 	}
+	x.fill()
 	return &x
 }

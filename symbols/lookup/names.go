@@ -1,9 +1,13 @@
 package lookup
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"slices"
+	"strings"
+	"unicode/utf8"
+	"unsafe"
 )
 
 // Names are most of a symbol file and much alike. They are packed with a
@@ -42,6 +46,10 @@ type dictionary struct {
 	// first two; a code of 0 is none.
 	long  []dictText
 	short []uint8
+	// words and sizes are what each byte of a packed name stands for; nothing
+	// for escape and codes that are not used.
+	words [256]uint64
+	sizes [256]uint8
 }
 
 // dictText is a text of a dictionary as a word of its bytes.
@@ -80,6 +88,7 @@ func newDictionary(texts []string) *dictionary {
 		}
 		d.texts = append(d.texts, t)
 	}
+	d.fill()
 	return d
 }
 
@@ -120,22 +129,41 @@ func (d *dictionary) pack(b, t []byte) []byte {
 	return b
 }
 
-// unpack appends the text of a packed form to b.
-func (d *dictionary) unpack(b, p []byte) []byte {
+// fill prepares unpacking: each byte stands for a word of so many bytes.
+func (d *dictionary) fill() {
+	for c := range firstCode {
+		d.words[c], d.sizes[c] = uint64(c), 1
+	}
+	for i, t := range d.texts {
+		var b [8]byte
+		copy(b[:], t)
+		d.words[firstCode+i], d.sizes[firstCode+i] = binary.LittleEndian.Uint64(b[:]), uint8(len(t))
+	}
+}
+
+// unpack returns the text of a packed form.
+func (d *dictionary) unpack(p []byte) []byte {
+	n := 0
+	for _, c := range p {
+		n += int(d.sizes[c])
+	}
+	escapes := bytes.Count(p, []byte{escape})
+	// Words are written whole: the last one needs room behind its text.
+	b := make([]byte, n+escapes+maxText)
+	j := 0
 	for i := 0; i < len(p); i++ {
 		c := p[i]
-		switch {
-		case c < firstCode:
-			b = append(b, c)
-		case c == escape:
+		if c == escape {
 			if i++; i < len(p) {
-				b = append(b, p[i])
+				b[j] = p[i]
+				j++
 			}
-		case d != nil && int(c-firstCode) < len(d.texts):
-			b = append(b, d.texts[c-firstCode]...)
+			continue
 		}
+		binary.LittleEndian.PutUint64(b[j:], d.words[c])
+		j += int(d.sizes[c])
 	}
-	return b
+	return b[:j:j]
 }
 
 // train makes a dictionary for texts like the sample.
@@ -198,20 +226,43 @@ func (n *namePacker) pack(t []byte) (form byte, packed []byte) {
 	return n.form, n.buf
 }
 
-// text returns the text at r, unpacked.
+// text returns the text at r. The bytes belong to the table.
 func (t *Table) text(r ref) []byte {
+	b, form := t.packed(r)
+	switch form {
+	case formName:
+		return t.names.unpack(b)
+	case formPath:
+		return t.paths.unpack(b)
+	}
+	return b
+}
+
+// name returns the text at r as a string; bytes that are no UTF-8 are replaced,
+// as answers are JSON.
+func (t *Table) name(r ref) string {
+	b, form := t.packed(r)
+	switch {
+	case form == formName:
+		b = t.names.unpack(b)
+	case form == formPath:
+		b = t.paths.unpack(b)
+	default:
+		b = bytes.Clone(b)
+	}
+	if !utf8.Valid(b) {
+		return strings.ToValidUTF8(string(b), "\uFFFD")
+	}
+	return unsafe.String(unsafe.SliceData(b), len(b)) // nobody else has b
+}
+
+// packed returns the bytes kept at r and their form.
+func (t *Table) packed(r ref) ([]byte, uint64) {
 	b := t.store.from(r)
 	head, k := binary.Uvarint(b)
 	n := head >> formBits
 	if k <= 0 || n > uint64(len(b)-k) {
-		return nil
+		return nil, formRaw
 	}
-	b = b[k : k+int(n)]
-	switch head & (1<<formBits - 1) {
-	case formName:
-		return t.names.unpack(nil, b)
-	case formPath:
-		return t.paths.unpack(nil, b)
-	}
-	return b
+	return b[k : k+int(n)], head & (1<<formBits - 1)
 }

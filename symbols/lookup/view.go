@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"mayday/symbols"
 )
@@ -74,7 +73,7 @@ func (v View) Function(offset uint64) (symbols.Function, bool) {
 }
 
 func (v View) function(h *Hit) symbols.Function {
-	name := v.text(h.name)
+	name := v.t.name(h.name)
 	if name == "" && v.reading == symbols.Symbolicate {
 		name = unknownName
 	}
@@ -136,7 +135,7 @@ func (v View) source(file, line uint32, have bool) (string, bool, uint32, bool) 
 	if !ok {
 		return "", false, 0, false
 	}
-	name := v.text(ref(at))
+	name := v.t.name(ref(at))
 	if v.reading == symbols.Symbolicate {
 		if name = NormalizePath(name); name == "" {
 			return "", false, 0, false
@@ -152,24 +151,13 @@ func (t *Table) origin(id uint32) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	name := valid(t.text(ref(at)))
+	name := t.name(ref(at))
 	if t.oldInlines {
 		if n, rest, ok := strings.Cut(name, " "); ok && strings.Trim(n, "-0123456789") == "" {
 			name = rest
 		}
 	}
 	return name, true
-}
-
-func (v View) text(r ref) string { return valid(v.t.text(r)) }
-
-// valid makes a string of a name; bytes that are no UTF-8 are replaced, as
-// answers are JSON.
-func valid(b []byte) string {
-	if utf8.Valid(b) {
-		return string(b)
-	}
-	return strings.ToValidUTF8(string(b), "\uFFFD")
 }
 
 // CFI finds the STACK CFI records that cover offset.

@@ -1,6 +1,7 @@
 package symbolicate
 
 import (
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -11,8 +12,18 @@ import (
 // The answers are written by hand: they are the bulk of the work of a request
 // whose symbols are at hand.
 
+// frameSize is about what a frame takes in an answer.
+const frameSize = 500
+
 // appendV5 writes the answer of version 5.
 func (s *session) appendV5(b []byte, jobs []Job, debug *debugInfo) []byte {
+	frames := 0
+	for i := range jobs {
+		for _, stack := range jobs[i].Stacks {
+			frames += len(stack)
+		}
+	}
+	b = slices.Grow(b, 1024+frames*frameSize)
 	b = append(b, `{"results":[`...)
 	for i := range jobs {
 		if i > 0 {

@@ -148,7 +148,7 @@ func (s *Server) v5(c echo.Context) error {
 	if c.Request().Header.Get("Debug") != "" {
 		debug = &debugInfo{begin: begin, session: session, jobs: jobs}
 	}
-	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, session.appendV5(make([]byte, 0, 64<<10), jobs, debug))
+	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, session.appendV5(nil, jobs, debug))
 }
 
 // v6 takes what version 5 takes and an object "options"; it may be gzipped and
