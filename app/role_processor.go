@@ -74,17 +74,25 @@ func (d *deps) pipeline(ctx context.Context) (*processor.Pipeline, error) {
 	if p.Env.Walker, p.Careful, err = d.walkers(source); err != nil {
 		return nil, err
 	}
+	if p.Lists, err = d.Lists(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Lists gives the signature lists in force: the built-in ones, or those of
+// signature.lists_dir as they stand when it is called.
+func (d *deps) Lists() (func() *signature.Lists, error) {
 	improve := signature.Improvements{Names: d.cfg.Signature.BetterNames, Unsymbolicated: d.cfg.Signature.BetterUnsymbolicated}
 	if dir := d.cfg.Signature.ListsDir; dir != "" {
 		lists, err := processor.NewListsDir(dir, improve, d.log)
 		if err != nil {
 			return nil, err
 		}
-		p.Lists = lists.Lists
-	} else {
-		p.Env.Lists = signature.Default().With(improve).WithCache(signature.DefaultCacheSize)
+		return lists.Lists, nil
 	}
-	return p, nil
+	lists := signature.Default().With(improve).WithCache(signature.DefaultCacheSize)
+	return func() *signature.Lists { return lists }, nil
 }
 
 func ruleTables(cfg config.Processor) (*rules.Tables, error) {

@@ -47,6 +47,10 @@ func buildWeb(ctx context.Context, d *deps) (roles.Role, error) {
 	publish := func(ctx context.Context, name queue.Name, id storage.CrashID, ruleset string) error {
 		return queues.Send(ctx, name, queue.Message{ID: id, Ruleset: ruleset})
 	}
+	lists, err := d.Lists()
+	if err != nil {
+		return nil, err
+	}
 	who := auth.New(auth.Options{Users: users, Sessions: users.Sessions()})
 	pages, err := web.New(web.Options{Crashes: crashes, Index: engine, Fields: fields, Schema: table, Catalog: users, Auth: who,
 		Products: d.cfg.Products, Config: d.cfg.Web, Log: d.log.Named("web"), Version: version().Version,
@@ -55,7 +59,7 @@ func buildWeb(ctx context.Context, d *deps) (roles.Role, error) {
 		return nil, err
 	}
 	apis := api.New(api.Options{Crashes: crashes, Engine: engine, Fields: fields, Schema: table, Catalog: users, Auth: who,
-		Products: d.cfg.Products, Config: d.cfg.Web, Log: d.log.Named("api"),
+		Products: d.cfg.Products, Config: d.cfg.Web, Log: d.log.Named("api"), Lists: lists,
 		Reprocess: func(ctx context.Context, id storage.CrashID, ruleset string) error {
 			return publish(ctx, queue.Reprocessing, id, ruleset)
 		}})

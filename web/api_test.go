@@ -3,6 +3,7 @@ package web_test
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -151,4 +152,22 @@ func TestClosedInstance(t *testing.T) {
 	i := newInstance(t, config.Web{Anonymous: "none"})
 	i.json("GET", "/api/NoOp/?product=x", "", nil, 403)
 	i.json("GET", "/api/NoOp/?product=x", i.token(), nil, 200)
+}
+
+func TestCrashSignature(t *testing.T) {
+	i := newInstance(t, config.Web{})
+	ask := func(body string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		i.echo.ServeHTTP(w, httptest.NewRequest("POST", "/api/CrashSignature/", strings.NewReader(body)))
+		return w
+	}
+	w := ask(`{"jobs": [{"os": "Linux", "crashing_thread": 0, "threads": [{"frames": [{"module": "kite", "function": "kite::Sail::tear(int)"}]}]}]}`)
+	if w.Code != 200 || !strings.Contains(w.Body.String(), `"signature":"kite::Sail::tear"`) {
+		t.Errorf("answer %d %s", w.Code, w.Body)
+	}
+	for body, want := range map[string]string{`{}`: "no jobs specified", `[`: "no JSON object"} {
+		if w := ask(body); w.Code != 400 || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s: %d %s, want %q", body, w.Code, w.Body, want)
+		}
+	}
 }

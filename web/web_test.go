@@ -18,6 +18,7 @@ import (
 	"golang.org/x/net/html"
 
 	"mayday/app/config"
+	"mayday/signature"
 	"mayday/storage"
 	"mayday/storage/catalog"
 	"mayday/storage/schema"
@@ -89,6 +90,7 @@ func newInstance(t *testing.T, cfg config.Web) *instance {
 	}
 	site.Mount(i.echo)
 	api.New(api.Options{Crashes: i.crashes, Engine: engine, Fields: fields, Schema: schema.Default(), Catalog: db, Auth: who, Config: cfg, Log: zaptest.NewLogger(t),
+		Lists: signature.Default,
 		Reprocess: func(_ context.Context, id storage.CrashID, ruleset string) error {
 			i.reruns = append(i.reruns, id.String()+":"+ruleset)
 			return nil

@@ -65,6 +65,29 @@ func (r *Row) Prometheus() string {
 	return name
 }
 
+// each visits every combination of label values that is known beforehand, so
+// that a metric shows on /metrics before its first event. A label that takes
+// its values from elsewhere begins with "other".
+func (r *Row) each(visit func(values []string)) {
+	combinations := [][]string{nil}
+	for _, l := range r.Labels {
+		values := l.Values
+		if values == nil {
+			values = []string{"other"}
+		}
+		var next [][]string
+		for _, c := range combinations {
+			for _, v := range values {
+				next = append(next, append(slices.Clone(c), v))
+			}
+		}
+		combinations = next
+	}
+	for _, c := range combinations {
+		visit(c)
+	}
+}
+
 // values bounds what label values reach the outlets.
 func (r *Row) values(given []string) []string {
 	if len(given) != len(r.Labels) {
@@ -133,9 +156,7 @@ func counter(name, help string, labels ...Label) *Counter {
 	r, names := declare("counter", name, help, labels)
 	c := &Counter{r, prometheus.NewCounterVec(prometheus.CounterOpts{Name: r.Prometheus(), Help: help}, names)}
 	registry.MustRegister(c.vec)
-	if len(labels) == 0 {
-		c.vec.WithLabelValues()
-	}
+	r.each(func(values []string) { c.vec.WithLabelValues(values...) })
 	return c
 }
 
@@ -159,9 +180,7 @@ func gauge(name, help string, labels ...Label) *Gauge {
 	r, names := declare("gauge", name, help, labels)
 	g := &Gauge{r, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: r.Prometheus(), Help: help}, names)}
 	registry.MustRegister(g.vec)
-	if len(labels) == 0 {
-		g.vec.WithLabelValues()
-	}
+	r.each(func(values []string) { g.vec.WithLabelValues(values...) })
 	return g
 }
 
@@ -183,9 +202,7 @@ func histogram(name, help string, unit Unit, labels ...Label) *Histogram {
 	r, names := declare("histogram", name, help, labels)
 	h := &Histogram{r, unit, prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: r.Prometheus(), Help: help, Buckets: buckets[unit]}, names)}
 	registry.MustRegister(h.vec)
-	if len(labels) == 0 {
-		h.vec.WithLabelValues()
-	}
+	r.each(func(values []string) { h.vec.WithLabelValues(values...) })
 	return h
 }
 

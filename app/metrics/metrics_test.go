@@ -52,6 +52,11 @@ func TestOutlets(t *testing.T) {
 	}
 	w := httptest.NewRecorder()
 	Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	for _, r := range Rows() {
+		if !strings.Contains(w.Body.String(), "\n"+r.Prometheus()) {
+			t.Errorf("/metrics lacks %s", r.Prometheus())
+		}
+	}
 	if want := `mayday_http_requests_total{class="2xx"} 1`; !strings.Contains(w.Body.String(), want) {
 		t.Errorf("/metrics lacks %s", want)
 	}

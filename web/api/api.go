@@ -23,6 +23,7 @@ import (
 
 	"mayday/app/config"
 	"mayday/app/fault"
+	"mayday/signature"
 	"mayday/storage"
 	"mayday/storage/catalog"
 	"mayday/storage/schema"
@@ -43,6 +44,7 @@ type Options struct {
 	Config   config.Web
 	// Reprocess asks for a crash to be processed again by a ruleset.
 	Reprocess func(ctx context.Context, id storage.CrashID, ruleset string) error
+	Lists     func() *signature.Lists // signature lists in force
 	Log       *zap.Logger
 }
 

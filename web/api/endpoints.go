@@ -30,6 +30,7 @@ func endpoints() []Endpoint {
 		{Name: "ProcessedCrash", Method: http.MethodGet, Params: "crash_id*", Doc: "What the processor made of a crash.", handle: (*API).processedCrash},
 		{Name: "SignatureFirstDate", Method: http.MethodGet, Params: "signatures*", Doc: "When signatures first appeared.", handle: (*API).signatureFirstDate},
 		{Name: "Reprocessing", Method: http.MethodPost, Permission: catalog.ReprocessCrashes, Params: "crash_ids*", Doc: "Has crashes processed again.", handle: (*API).reprocessing},
+		{Name: "CrashSignature", Method: http.MethodPost, Params: "JSON body: jobs*", Doc: "Signatures of given stacks.", handle: (*API).crashSignature},
 		{Name: "CrashVerify", Method: http.MethodGet, Params: "crash_id*", Doc: "Where a crash is stored.", handle: (*API).crashVerify},
 		{Name: "NoOp", Method: http.MethodGet, Params: "product*", Doc: "Does nothing, for tests of clients.", handle: (*API).noOp},
 	}

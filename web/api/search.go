@@ -1,12 +1,17 @@
 package api
 
 import (
+	"bytes"
+	"encoding/json"
+	"io"
 	"net/http"
 	"time"
 
 	"github.com/labstack/echo/v4"
 	"go.uber.org/zap"
 
+	"mayday/app/fault"
+	"mayday/signature"
 	"mayday/storage/schema"
 	"mayday/storage/search"
 	"mayday/storage/search/plan"
@@ -30,6 +35,12 @@ func (a *API) runSearch(c echo.Context, unredacted bool) error {
 	}
 	if status == http.StatusOK {
 		c.Response().Header().Set("Cache-Control", "private, max-age=300")
+	}
+	if c.QueryParam("pretty") == "print" {
+		var out bytes.Buffer
+		if json.Indent(&out, body, "", "  ") == nil {
+			body = out.Bytes()
+		}
 	}
 	return writeBody(c, status, body)
 }
@@ -104,4 +115,20 @@ func (a *API) signatureFirstDate(c echo.Context) error {
 	}
 	c.Response().Header().Set("Cache-Control", "private, max-age=300")
 	return writeJSON(c, http.StatusOK, map[string]any{"hits": hits, "total": len(hits)})
+}
+
+// mostSignatureBytes bounds the body of a CrashSignature request: ten thousand
+// stacks of some kilobytes.
+const mostSignatureBytes = 64 << 20
+
+func (a *API) crashSignature(c echo.Context) error {
+	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, mostSignatureBytes))
+	if err != nil {
+		return fault.As(fault.TooLarge, err, "request body")
+	}
+	answer, err := signature.AnswerRequest(body, a.Lists())
+	if err != nil {
+		return err
+	}
+	return writeBody(c, http.StatusOK, answer)
 }
