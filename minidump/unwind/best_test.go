@@ -97,6 +97,8 @@ func TestBestCFI(t *testing.T) {
 		{"believed", rules(".cfa: $rsp 8 + .ra: .cfa 8 - ^"), amd64Thread(nil, map[uint64]uint64{0: 0x402010}),
 			lines(first, "40200f 7ffe00000008 cfi 0+200f rbx=0 rbp=10"+saved)},
 		{"no return address ends the stack", rules(".cfa: $rsp 8 + .ra: .undef"), amd64Thread(nil, map[uint64]uint64{0: 0x402010}), lines(first)},
+		{"no rule for it does as well", rules(".cfa: $rsp 8 +"), amd64Thread(nil, map[uint64]uint64{0: 0x402010}), lines(first)},
+		{"no rules at all do not", rules("$rbx: 1"), amd64Thread(nil, map[uint64]uint64{0: 0x402010}), lines(first, "40200f 7ffe00000008 scan 0+200f")},
 		{"return address 0 ends the stack", rules(".cfa: $rsp 8 + .ra: .cfa 8 - ^"), amd64Thread(nil, map[uint64]uint64{8: 0x402010}), lines(first)},
 		{"return address 1 does not", rules(".cfa: $rsp 8 + .ra: .cfa 8 - ^"), amd64Thread(nil, map[uint64]uint64{0: 1, 8: 0x402010}),
 			lines(first, "40200f 7ffe00000010 scan 0+200f")},

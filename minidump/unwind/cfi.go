@@ -63,11 +63,13 @@ func (k *walk) forward() {
 
 // apply evaluates k.rules.
 func (k *walk) apply() bool {
-	if k.rules.CFA == "" || k.rules.RA == "" {
+	if k.rules.CFA == "" {
 		return false
 	}
-	if k.rules.RA == ".undef" {
-		k.ended = true // the function says that nothing called it
+	// The function says that nothing called it; so does, where calls push the
+	// return address, one that says nothing: dump_syms leaves the rule out.
+	k.ended = k.rules.RA == ".undef" || k.rules.RA == "" && k.arch.lr == format.NoRegister
+	if k.ended || k.rules.RA == "" {
 		return false
 	}
 	m := (*machine)(k)
