@@ -141,7 +141,7 @@ type Collector struct {
 	MaxRequests    int           `yaml:"max_requests" default:"256" doc:"Crashes received at once; more wait a moment, then get 503."`
 	RateLimit      int           `yaml:"rate_limit" default:"0" doc:"Crashes a minute that one address may send; 0 is no limit."`
 	Spool          string        `yaml:"spool" default:"" doc:"Directory on persistent disk where crashes wait when the bucket or queue is down; empty is <data_dir>/spool; off keeps none and answers 503."`
-	SpoolSize      Bytes         `yaml:"spool_size" default:"10GiB" doc:"Most disk the spool may take; past it crashes get 503."`
+	SpoolSize      Bytes         `yaml:"spool_size" default:"10GiB" doc:"Most disk the spool may take, and as much again the large files of uploads under way; past it crashes get 503."`
 	Mapping        []string      `yaml:"mapping" default:"_productName=ProductName,prod=ProductName,_version=Version,ver=Version,ptype=ProcessType,process_type=ProcessType,plat=Platform,platform=Platform,channel=ReleaseChannel,comments=Comments" doc:"FROM=TO pairs: annotation FROM is copied to TO when a crash has no TO, so that other clients' names are understood; the first that applies wins."`
 	Remove         []string      `yaml:"remove" default:"Email,TelemetryClientId,TelemetryServerURL,TelemetrySessionId" doc:"Annotations that are never stored."`
 	Throttle       Throttle      `yaml:"throttle"`

@@ -91,6 +91,7 @@ type Collector struct {
 	mapping  []mapping
 	stop     map[string]bool // Product/Version pairs that shall stop sending
 	temp     string          // where files of requests are held
+	room     budget          // for them
 	spool    *spool          // nil: none
 	rate     *rateLimit      // nil: none
 	slots    chan struct{}   // requests under way
@@ -112,7 +113,8 @@ func New(o Options) (*Collector, error) {
 		slots: make(chan struct{}, max(1, o.Config.MaxRequests)),
 		zstd:  make(chan struct{}, zstdAtOnce),
 	}
-	c.requests.New = func() any { return &request{buf: make([]byte, readBuffer), held: held{dir: c.temp}} }
+	c.room.limit = int64(o.Config.SpoolSize)
+	c.requests.New = func() any { return &request{buf: make([]byte, readBuffer), held: held{dir: c.temp, room: &c.room}} }
 	for _, v := range o.Config.StopSending {
 		c.stop[v] = true
 	}

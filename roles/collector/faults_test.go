@@ -164,6 +164,26 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// Uploads under way share what they may take of the disk.
+func TestRoomForUploads(t *testing.T) {
+	s := open(t, func(o *Options) { o.Config.SpoolSize = 2 * smallFile })
+	for _, c := range []struct {
+		size, status int
+	}{{2*smallFile - 100, http.StatusOK}, {2*smallFile + 1, http.StatusServiceUnavailable}, {2*smallFile - 100, http.StatusOK}} {
+		if status, _, _ := s.post(t, usual(field{"@large", strings.Repeat("x", c.size)})); status != c.status {
+			t.Errorf("a file of %d bytes: %d, want %d", c.size, status, c.status)
+		}
+	}
+	waitFor(t, func() bool { return s.room.used.Load() == 0 })
+	// A disk that holds nothing at all.
+	if err := os.Remove(s.temp); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, _ := s.post(t, usual(field{"@large", strings.Repeat("x", smallFile+1)})); status != http.StatusServiceUnavailable {
+		t.Errorf("without a disk: %d", status)
+	}
+}
+
 func TestFailedSaveLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	crashes := fileCrashes(t, dir, false)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"mayday/app/fault"
 )
@@ -27,15 +28,37 @@ const (
 // bucket may take over, hashed on the way. Nothing reaches the bucket before the
 // decision.
 type held struct {
-	dir   string // where files are made
+	dir   string  // where files are made
+	room  *budget // for the files of all requests; nil: no bound
 	mem   []byte
 	disks []*disk // the last is shared once there are maxOwn
+}
+
+// budget bounds the bytes that requests under way hold on disk, so that many
+// bodies that unpack to zeros cannot fill it.
+type budget struct {
+	limit int64
+	used  atomic.Int64
+}
+
+func (b *budget) take(n int) error {
+	if b != nil && b.used.Add(int64(n)) > b.limit {
+		return fault.New(fault.Unavailable, "crashes under way take more than %d bytes of disk", b.limit)
+	}
+	return nil
+}
+
+func (b *budget) free(n int64) {
+	if b != nil {
+		b.used.Add(-n)
+	}
 }
 
 // disk is a file that holds one large file of a crash, or several.
 type disk struct {
 	*os.File
 	size   int64
+	taken  int64 // of the budget
 	shared bool
 }
 
@@ -66,13 +89,13 @@ func (h *held) take(m *multipart) (section, error) {
 				return s, err
 			}
 			s.at = s.disk.size
-			if err := s.disk.add(h.mem[start:]); err != nil {
+			if err := h.add(s.disk, h.mem[start:]); err != nil {
 				return s, err
 			}
 			h.mem = h.mem[:start]
 		}
 		if s.disk != nil {
-			if err := s.disk.add(chunk); err != nil {
+			if err := h.add(s.disk, chunk); err != nil {
 				return s, err
 			}
 		} else {
@@ -100,7 +123,11 @@ func (h *held) open() (*disk, error) {
 	return d, nil
 }
 
-func (d *disk) add(p []byte) error {
+func (h *held) add(d *disk, p []byte) error {
+	d.taken += int64(len(p))
+	if err := h.room.take(len(p)); err != nil {
+		return err
+	}
 	n, err := d.Write(p)
 	d.size += int64(n)
 	return fault.As(fault.Unavailable, err, "hold a crash on disk")
@@ -134,6 +161,7 @@ func (w wholeFile) Whole() *os.File { return w.file }
 func (h *held) close() {
 	h.mem = h.mem[:0]
 	for _, d := range h.disks {
+		h.room.free(d.taken)
 		d.Close()
 		os.Remove(d.Name())
 	}

@@ -102,6 +102,7 @@ type subscription struct {
 	closed chan struct{}
 	mu     sync.Mutex // held while messages are taken, so that Close knows of each
 	done   bool       // Close was called; guarded by mu
+	exists bool       // the queue was there once; guarded by mu
 }
 
 const (
@@ -149,11 +150,13 @@ func (s *subscription) take(ctx context.Context, limit int) ([]*driver.Message, 
 		return nil, err
 	}
 	if !waiting {
-		var exists bool
-		if err := s.read.QueryRowContext(ctx, queueExists, string(s.name)).Scan(&exists); err != nil {
+		if s.exists {
+			return nil, nil
+		}
+		if err := s.read.QueryRowContext(ctx, queueExists, string(s.name)).Scan(&s.exists); err != nil {
 			return nil, err
 		}
-		if !exists {
+		if !s.exists {
 			return nil, errNoQueue(s.name)
 		}
 		return nil, nil
