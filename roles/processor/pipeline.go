@@ -87,7 +87,7 @@ func (p *Pipeline) Process(ctx context.Context, j Job) (*Result, error) {
 	if list == nil {
 		return nil, fault.New(fault.Invalid, "ruleset %q is none of %s", j.Ruleset, strings.Join(Rulesets(), ", "))
 	}
-	c := &rules.Crash{ID: j.ID, Raw: maps.Clone(j.Raw), Dumps: slices.Clone(j.Dumps), Missing: j.Missing, Now: now()}
+	c := &rules.Crash{ID: j.ID, Raw: maps.Clone(j.Raw), Dumps: slices.Clone(j.Dumps), Missing: j.Missing, Now: now(), Previous: j.Previous}
 	if c.Raw == nil {
 		c.Raw = map[string]any{}
 	}

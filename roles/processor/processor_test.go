@@ -413,6 +413,24 @@ func TestRegenerateSignature(t *testing.T) {
 	}
 }
 
+// Dumps may go before what was made of them: a new round must not lose it.
+func TestReprocessWithoutDumps(t *testing.T) {
+	b := newBench(t)
+	id := b.submit(nil)
+	b.send(queue.Standard, queue.Message{ID: id})
+	b.run(b.empty)
+	if err := b.crashes.DeleteDump(t.Context(), id, storage.MinidumpName); err != nil {
+		t.Fatal(err)
+	}
+	b.options.Pipeline.Env.Walker = walkerFunc(func(context.Context, rules.Dump) rules.WalkResult { panic("nothing to walk") })
+	b.send(queue.Reprocessing, queue.Message{ID: id})
+	b.run(b.empty)
+	p := b.processed(id)
+	if p.Text("signature") != "Game::draw" || p.Text("mdsw_status_string") != "OK" || !strings.Contains(p.Text("processor_notes"), "keeping what an earlier round found") {
+		t.Errorf("signature %q, status %q, notes %q", p.Text("signature"), p.Text("mdsw_status_string"), p.Text("processor_notes"))
+	}
+}
+
 // exports keeps what was exported.
 type exports struct {
 	mu   sync.Mutex

@@ -45,6 +45,9 @@ type Crash struct {
 	Missing   []string // dumps that are listed and gone
 	Now       time.Time
 	Notes     []string
+	// Previous is the processed crash of an earlier round, nil when there is
+	// none. Only what cannot be made again is taken from it.
+	Previous map[string]any
 }
 
 // Dump is one file of a crash.

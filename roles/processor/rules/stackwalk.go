@@ -13,6 +13,9 @@ import (
 // What it finds in the main dump goes to the top of the processed crash, the
 // rest to a field named like the dump.
 func MinidumpStackwalk(ctx context.Context, env *Env, c *Crash) error {
+	if c.keepEarlierWalks() {
+		return nil
+	}
 	extra := []string{}
 	for _, name := range c.Missing {
 		if !strings.HasPrefix(name, MinidumpName) {
@@ -35,6 +38,37 @@ func MinidumpStackwalk(ctx context.Context, env *Env, c *Crash) error {
 	slices.Sort(extra)
 	c.Processed["additional_minidumps"] = slices.Compact(extra)
 	return nil
+}
+
+// walkResults are the fields that walking the main dump sets.
+var walkResults = []string{"json_dump", "mdsw_return_code", "mdsw_status_string", "mdsw_stderr", "stackwalk_version"}
+
+// keepEarlierWalks takes over what an earlier round read from dumps that are
+// gone since: dumps are kept for a shorter time than what was made of them.
+func (c *Crash) keepEarlierWalks() bool {
+	if _, ping := c.Raw["StackTraces"]; ping || c.Previous["json_dump"] == nil {
+		return false
+	}
+	for _, d := range c.Dumps {
+		if strings.HasPrefix(d.Name, MinidumpName) {
+			return false
+		}
+	}
+	for _, field := range walkResults {
+		if v, ok := c.Previous[field]; ok {
+			c.Processed[field] = v
+		}
+	}
+	names := []string{}
+	for _, v := range listAt(c.Previous, "additional_minidumps") {
+		if name, _ := v.(string); strings.HasPrefix(name, MinidumpName) && c.Previous[name] != nil {
+			c.Processed[name] = c.Previous[name]
+			names = append(names, name)
+		}
+	}
+	c.Processed["additional_minidumps"] = names
+	c.Note("MinidumpStackwalkRule: there are no dumps any more--keeping what an earlier round found")
+	return true
 }
 
 func (c *Crash) keepWalk(name string, result map[string]any, extra []string) []string {
