@@ -52,6 +52,7 @@ func (s *Store) Run(ctx context.Context) error {
 				break
 			}
 		}
+		s.warm()
 		if now := s.opts.Now(); now.Sub(scrubbed) > scrubEvery {
 			scrubbed = now
 			s.scrub(ctx)
@@ -69,6 +70,15 @@ func (s *Store) Run(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// warm prepares the fields that queries ask for in the segments that are new.
+func (s *Store) warm() {
+	snap := s.pin()
+	defer snap.release()
+	var err error
+	defer recoverFault(&err)() // the query that meets the bad page reports it
+	s.searcher.Warm(snap.parts())
 }
 
 // Merge does the most useful rewriting of segments, if there is any, and says

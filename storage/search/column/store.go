@@ -237,7 +237,7 @@ func (s *Store) publish(snap *snapshot) {
 	for _, l := range snap.segs {
 		alive[l.Segment] = true
 	}
-	s.searcher.Globals.Forget(alive)
+	s.searcher.Forget(alive)
 	if old != nil {
 		old.release()
 	}
@@ -267,7 +267,7 @@ func (s *Store) Close() error {
 	if s.unlock == nil {
 		return nil
 	}
-	s.searcher.Globals.Forget(nil)
+	s.searcher.Forget(nil)
 	s.mu.Lock()
 	old := s.snap
 	s.snap = &snapshot{}

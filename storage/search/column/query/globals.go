@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 )
 
-// Globals numbers the distinct values of one string field across segments, so
+// globals numbers the distinct values of one string field across segments, so
 // that counts of different segments can be added. It grows with each new
 // Segment it is asked for and holds a reference to every segment it has seen,
 // as its entries point into their dictionaries.
@@ -170,8 +170,8 @@ func (c *globalsCache) trim() {
 	}
 }
 
-// Forget drops the tables that hold more dead segments than living ones.
-func (c *globalsCache) Forget(alive map[*segment.Segment]bool) {
+// forget drops the tables that hold more dead segments than living ones.
+func (c *globalsCache) forget(alive map[*segment.Segment]bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for field, g := range c.byField {
@@ -189,4 +189,29 @@ func (c *globalsCache) Forget(alive map[*segment.Segment]bool) {
 			delete(c.byField, field)
 		}
 	}
+}
+
+// Forget drops what was kept for segments that are mostly gone; alive are those
+// of the new snapshot.
+func (s *Searcher) Forget(alive map[*segment.Segment]bool) { s.globals.forget(alive) }
+
+// Warm numbers the values of new segments in the fields that queries ask for,
+// so that the next query need not.
+func (s *Searcher) Warm(parts []Part) {
+	s.globals.mu.Lock()
+	held := make(map[int]*globals, len(s.globals.byField))
+	for field, g := range s.globals.byField {
+		g.refs.Add(1)
+		held[field] = g
+	}
+	s.globals.mu.Unlock()
+	for field, g := range held {
+		for _, p := range parts {
+			if c := p.Cols[field]; c != nil {
+				g.segment(p.Segment, c)
+			}
+		}
+		g.drop()
+	}
+	s.globals.trim()
 }

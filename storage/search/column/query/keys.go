@@ -248,23 +248,36 @@ func offsets[T uint8 | uint16 | uint32 | uint64](data []T, base uint32, c *segme
 	out.at, out.id = at[:n], id[:n]
 }
 
-// lists gives each key of a row once.
+// lists keys a column of many values a row, each key of a row once.
 func (k *keyer) lists(c *segment.Column, local, rows []uint32, out *pairs) {
+	switch c.Meta.Width {
+	case 1:
+		listed(c.Data, c, local, rows, out)
+	case 2:
+		listed(segment.View[uint16](c.Data), c, local, rows, out)
+	default:
+		listed(segment.View[uint32](c.Data), c, local, rows, out)
+	}
+}
+
+func listed[T uint8 | uint16 | uint32](data []T, c *segment.Column, local, rows []uint32, out *pairs) {
+	at, id := out.at[:0], out.id[:0]
 	for i, r := range rows {
-		first := len(out.id)
-		for j := c.Starts[r]; j < c.Starts[r+1]; j++ {
-			o := c.Ord(int(j))
+		first := len(id)
+		for _, o := range data[c.Starts[r]:c.Starts[r+1]] {
+			v := uint32(o)
 			if c.Fold != nil {
-				if o = c.Fold[o]; o == 0 {
+				if v = c.Fold[v]; v == 0 {
 					continue
 				}
-				o--
+				v--
 			}
-			if id := local[o]; !slices.Contains(out.id[first:], id) {
-				out.at, out.id = append(out.at, uint32(i)), append(out.id, id)
+			if key := local[v]; !slices.Contains(id[first:], key) {
+				at, id = append(at, uint32(i)), append(id, key)
 			}
 		}
 	}
+	out.at, out.id = at, id
 }
 
 // ints keys an int column.

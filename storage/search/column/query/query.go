@@ -62,7 +62,7 @@ type Searcher struct {
 	Bytes   int64 // a query's accounted memory
 	Buckets int   // of one answer
 	Secret  []byte
-	Globals globalsCache
+	globals globalsCache
 }
 
 // Search answers a plan. When reading a segment faults, broken is that segment
@@ -222,12 +222,12 @@ func (q *query) settle(k *keyer) error {
 	return nil
 }
 
-// Globals gives the table of a string field for the length of the query.
+// globals gives the table of a string field for the length of the query.
 func (q *query) globals(field int) *globals {
 	if g := q.held[field]; g != nil {
 		return g
 	}
-	g := q.s.Globals.get(field)
+	g := q.s.globals.get(field)
 	q.held[field] = g
 	return g
 }
@@ -237,7 +237,7 @@ func (q *query) release() {
 		g.drop()
 	}
 	if len(q.held) > 0 {
-		q.s.Globals.trim()
+		q.s.globals.trim()
 	}
 }
 
