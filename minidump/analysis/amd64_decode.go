@@ -65,18 +65,18 @@ type decoder struct {
 	at    int
 	short bool
 
-	rep               byte // 0, 0xf3 or 0xf2
-	wide16, addr32    bool
-	lock              bool
-	segment           string
-	rex               byte // 0 when there is none
-	w, r, x, bb       byte // the bits of REX or VEX, as 0 or 8 (w 0 or 1)
-	vector            byte // VEX.vvvv
-	modrm             byte
-	memory            operand
-	table, opcode     byte
-	prefixes          uint32 // the bit of the row mask
-	constants, target []byte
+	rep            byte // 0, 0xf3 or 0xf2
+	wide16, addr32 bool
+	lock           bool
+	segment        string
+	rex            byte // 0 when there is none
+	w, r, x, bb    byte // the bits of REX or VEX, as 0 or 8 (w 0 or 1)
+	vector         byte // VEX.vvvv
+	modrm          byte
+	memory         operand
+	table, opcode  byte
+	prefixes       uint32 // the bit of the row mask
+	constants      []byte
 }
 
 func (d *decoder) next() byte {

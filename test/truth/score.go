@@ -17,7 +17,7 @@ type sourceLine struct {
 }
 
 var (
-	threadHeader = regexp.MustCompile(`^Thread \d+ \(.*LWP (\d+)\)`)
+	threadHeader = regexp.MustCompile(`^Thread \d+ \(.*LWP (\d+)`)
 	placeAtEnd   = regexp.MustCompile(` at ([^ ]+):(\d+)$`)
 )
 

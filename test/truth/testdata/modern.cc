@@ -33,7 +33,7 @@ struct Guard {
   }
 };
 
-template <typename T, typename F> __attribute__((noinline)) static T apply(const std::vector<T> &v, F f) {
+template <typename T, typename F> __attribute__((noinline)) static T sum_of(const std::vector<T> &v, F f) {
   T sum{};
   std::for_each(v.begin(), v.end(), [&](const T &x) { sum += f(x); });
   return sum;
@@ -42,7 +42,7 @@ template <typename T, typename F> __attribute__((noinline)) static T apply(const
 __attribute__((noinline)) static int thrower(const Holder<long> &h, int n) {
   Guard g{[&](int by) {
     std::vector<long> v{1, 2, 3};
-    long r = apply(v, [&](long x) { return h.read(static_cast<int>(x) * by); });
+    long r = sum_of(v, [&](long x) { return h.read(static_cast<int>(x) * by); });
     sink = static_cast<int>(r);
     return static_cast<int>(r);
   }};
