@@ -35,6 +35,8 @@ func commands() []*cli.Command {
 		cmdThrottle(),
 		cmdUser(),
 		cmdToken(),
+		cmdReprocess(),
+		cmdDelete(),
 		cmdImport(),
 		cmdReindex(),
 		cmdSuperSearch(),

@@ -84,6 +84,7 @@ func serve(ctx context.Context, cfg *config.Loaded, out, logTo io.Writer) (err e
 	if slices.Contains(cfg.Roles(), "web") {
 		controlImport(d.control.echo, d)
 		controlReindex(d.control.echo, d)
+		controlChosen(d.control.echo, d)
 		controlDemo(d.control.echo, d, listener.Addr().String())
 		group.Go(func() error { return d.control.run(ctx) })
 	}
