@@ -19,7 +19,7 @@ const (
 // symbolic's rules and by those of minidump-stackwalk.
 func overlays(t *Table, funcs []item, publics []public) (symbolic, parity []entry) {
 	addresses := publicAddresses(publics)
-	p := 0
+	p, work := 0, maxAnswers
 	for i := 0; i < len(funcs); {
 		last := funcs[i].last
 		j := i + 1
@@ -41,7 +41,7 @@ func overlays(t *Table, funcs []item, publics []public) (symbolic, parity []entr
 			if haveNext {
 				next = funcs[j].start
 			}
-			c := cluster{t: t, funcs: funcs[i:j], first: i, addresses: addresses, next: next, haveNext: haveNext}
+			c := cluster{t: t, funcs: funcs[i:j], first: i, addresses: addresses, next: next, haveNext: haveNext, work: &work}
 			// A PUBLIC at the very start of the cluster may still count.
 			from := p
 			for from > 0 && addresses[from-1] >= funcs[i].start {
@@ -83,7 +83,14 @@ type cluster struct {
 	addresses []uint64
 	next      uint64 // start of the function after the cluster
 	haveNext  bool
+	work      *int  // how many marks may still be looked through for PUBLIC records
+	marks     []int // how many each function has
 }
+
+// maxAnswers bounds the work on PUBLIC records that stand where a function
+// changes, each of which may look through all marks of the function: with a
+// million of each there would be no end.
+const maxAnswers = 50_000_000
 
 // claim is a mark of one function at an address.
 type claim struct {
@@ -99,7 +106,9 @@ func (c *cluster) symbolic(out []entry, from, to int) []entry {
 	for i, f := range c.funcs {
 		d := decoder{b: c.t.store.from(f.at)}
 		hd := d.head()
-		for _, at := range marks(&d, hd, f.start) {
+		list := marks(&d, hd, f.start)
+		c.marks = append(c.marks, len(list))
+		for _, at := range list {
 			claims = append(claims, claim{at: at, by: i})
 		}
 		if end := f.start + hd.size; end > f.start {
@@ -149,6 +158,9 @@ func (c *cluster) symbolic(out []entry, from, to int) []entry {
 
 // answers reports whether the mark of a function says something at all.
 func (c *cluster) answers(m claim, at uint64) bool {
+	if *c.work -= c.marks[m.by]; *c.work < 0 {
+		return true
+	}
 	var h Hit
 	f := c.funcs[m.by]
 	return c.t.evaluate(&h, f.start, c.t.store.from(f.at), at, false)
