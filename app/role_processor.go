@@ -144,8 +144,12 @@ func (d *deps) SymbolCache(ctx context.Context) (*cache.Store, error) {
 			return nil, err
 		}
 		from := fetch.NewBucket(b)
-		s := cache.New(cache.Options{Dir: filepath.Join(d.cfg.DataDir, "symcache"), MaxBytes: int64(d.cfg.Symbols.CacheSize),
-			Fetch: from.Fetch, Tag: from.Tag, Log: d.log})
+		o := cache.Options{Dir: filepath.Join(d.cfg.DataDir, "symcache"), MaxBytes: int64(d.cfg.Symbols.CacheSize),
+			Fetch: from.Fetch, Tag: from.Tag, Log: d.log}
+		if d.cfg.Storage.Symbols != "" { // a bucket that other nodes see too
+			o.Shared = from.Shared()
+		}
+		s := cache.New(o)
 		d.onClose("symbol cache", s.Close)
 		return s, nil
 	})

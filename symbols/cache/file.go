@@ -28,9 +28,12 @@ import (
 //	32  CRC-32C of the directory, uint32
 //	36  zeros
 //	60  CRC-32C of the 60 bytes before, uint32
+//
+// Version is that of the format; files of another are compiled anew.
+const Version = 1
+
 const (
 	magic      = "MAYDSYMC"
-	version    = 1
 	headerSize = 64
 	// maxDirectory bounds what is read at open; 4 GiB of blocks need 1 MiB, and
 	// an index about as much.
@@ -109,7 +112,7 @@ func writeTo(f io.WriteSeeker, t *lookup.Table, source string) (int64, error) {
 	}
 	h := make([]byte, headerSize)
 	copy(h, magic)
-	binary.LittleEndian.PutUint32(h[8:], version)
+	binary.LittleEndian.PutUint32(h[8:], Version)
 	binary.LittleEndian.PutUint32(h[12:], uint32(len(blocks)))
 	binary.LittleEndian.PutUint64(h[16:], uint64(at))
 	binary.LittleEndian.PutUint64(h[24:], uint64(len(dir)))
@@ -161,8 +164,8 @@ func Open(data []byte) (*File, error) {
 	if got := crc32.Checksum(h[:60], castagnoli); got != binary.LittleEndian.Uint32(h[60:]) {
 		return nil, fault.New(fault.Malformed, "compiled symbols: header checksum %08x is wrong", got)
 	}
-	if v := binary.LittleEndian.Uint32(h[8:]); v != version {
-		return nil, fault.New(fault.Malformed, "compiled symbols: version %d, not %d", v, version)
+	if v := binary.LittleEndian.Uint32(h[8:]); v != Version {
+		return nil, fault.New(fault.Malformed, "compiled symbols: version %d, not %d", v, Version)
 	}
 	count := uint64(binary.LittleEndian.Uint32(h[12:]))
 	at, size := binary.LittleEndian.Uint64(h[16:]), binary.LittleEndian.Uint64(h[24:])

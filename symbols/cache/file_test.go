@@ -141,7 +141,7 @@ func mend(b []byte) []byte {
 	}
 	b = bytes.Clone(b)
 	copy(b, magic)
-	binary.LittleEndian.PutUint32(b[8:], version)
+	binary.LittleEndian.PutUint32(b[8:], Version)
 	at, size := binary.LittleEndian.Uint64(b[16:]), binary.LittleEndian.Uint64(b[24:])
 	if at <= uint64(len(b)) && size <= uint64(len(b))-at {
 		dir := b[at : at+size]
