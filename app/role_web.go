@@ -9,7 +9,6 @@ import (
 	"mayday/roles/webserver"
 	"mayday/storage"
 	"mayday/storage/queue"
-	"mayday/symbols/symbolicate"
 	"mayday/web"
 	"mayday/web/api"
 	"mayday/web/auth"
@@ -63,15 +62,15 @@ func buildWeb(ctx context.Context, d *deps) (roles.Role, error) {
 		Reprocess: func(ctx context.Context, id storage.CrashID, ruleset string) error {
 			return publish(ctx, queue.Reprocessing, id, ruleset)
 		}})
-	symbolCache, err := d.SymbolCache(ctx)
+	symbolServer, symbolication, err := d.symbolServer(ctx, users, who)
 	if err != nil {
 		return nil, err
 	}
-	symbolication := symbolicationRoutes{symbolicate.NewServer(symbolicate.New(symbolCache), d.log.Named("symbolicate"))}
 	return &webserver.Role{
-		Routes: []webserver.Mounter{pages, apis, symbolication},
+		Routes: []webserver.Mounter{pages, apis, symbolServer, symbolication},
 		Works: []webserver.Runner{
 			engine,
+			symbolServer,
 			indexer.New(indexer.Options{Messages: messages, Crashes: crashes, Engine: engine, Fields: fields, Catalog: users, Log: d.log.Named("indexer")}),
 			jobs.New(jobs.Options{Crashes: crashes, Queues: queues, Catalog: users, Log: d.log.Named("jobs"), Weeks: engine, Folders: d.folders, Retain: d.cfg.Search.Retention, Days: d.cfg.Sweep.Days, Age: d.cfg.Sweep.Age,
 				Publish: func(ctx context.Context, name queue.Name, id storage.CrashID) error {

@@ -206,6 +206,14 @@ type Processor struct {
 type Symbols struct {
 	CacheSize Bytes    `yaml:"cache_size" default:"10GiB" doc:"Most disk that compiled symbols may take in <data_dir>/symcache."`
 	URLs      []string `yaml:"urls" default:"" doc:"Symbol servers asked, in order, for what the symbols bucket lacks."`
+
+	MaxUpload          Bytes    `yaml:"max_upload" default:"10GiB" doc:"Largest upload of symbols, as it comes over the wire."`
+	DisallowedSnippets []string `yaml:"disallowed_snippets" default:"qcom/proprietary" doc:"Archives of symbols with one of these texts in the name of a member are refused."`
+	Domains            []string `yaml:"download_domains" default:"queue.taskcluster.net,firefox-ci-tc.services.mozilla.com" doc:"Hosts that uploads by URL may be fetched from, by https."`
+	AnyDomain          bool     `yaml:"download_any_domain" default:"false" doc:"Fetch uploads by URL from every public host, by http too."`
+	UploadVersion      int      `yaml:"upload_version" default:"1" doc:"Protocol that upload clients are told to speak: 1 sends one archive, 2 sends each file and can be resumed."`
+	TryDays            int      `yaml:"try_days" default:"30" doc:"Days that symbols of trial builds are kept; 0 keeps them for good."`
+	Days               int      `yaml:"days" default:"730" doc:"Days that other uploaded symbols are kept; 0 keeps them for good."`
 }
 
 // Web shapes pages and APIs.

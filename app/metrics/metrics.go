@@ -35,6 +35,10 @@ var (
 	SymbolsCompileSeconds = histogram("symbols.compile_seconds", "Time to fetch and compile the symbols of one module.", Seconds)
 	SymbolsCacheBytes     = gauge("symbols.cache_bytes", "Bytes of compiled symbols on the local disk.")
 	SymbolsCacheEvictions = counter("symbols.cache_evictions", "Compiled files removed to make room.")
+	SymbolUploads         = counter("symbols.uploads", "Uploads of symbols, by outcome.", oneOf("result", "stored", "refused", "failed"))
+	SymbolUploadSeconds   = histogram("symbols.upload_seconds", "Time to check an upload that was received and to keep its files.", Seconds)
+	SymbolFiles           = counter("symbols.files", "Uploaded symbol files, by whether they were new.", oneOf("result", "stored", "skipped"))
+	SymbolDownloads       = counter("symbols.downloads", "Symbol files asked for, by outcome.", oneOf("result", "found", "redirected", "missing", "ignored"))
 	SymbolicateRequests   = counter("symbolicate.requests", "Requests to the symbolication API, by version and outcome.", oneOf("version", "v4", "v5", "v6"), oneOf("result", "ok", "refused", "failed"))
 	SymbolicateFrames     = counter("symbolicate.frames", "Frames symbolicated, by outcome.", oneOf("result", "found", "missing"))
 	// Processor

@@ -1,0 +1,60 @@
+package app
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"mayday/roles/webserver"
+	"mayday/storage/catalog"
+	"mayday/symbols"
+	symbolserver "mayday/symbols/server"
+	"mayday/symbols/symbolicate"
+	"mayday/web/auth"
+)
+
+// symbolServer makes what takes, gives and looks up symbols.
+func (d *deps) symbolServer(ctx context.Context, users *catalog.DB, who *auth.Auth) (*symbolserver.Server, webserver.Mounter, error) {
+	store, err := d.SymbolCache(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	bucket, err := d.SymbolsBucket(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := symbolserver.New(symbolserver.Options{Catalog: users, Bucket: bucket, Callers: callers{users, who}, Spool: filepath.Join(d.cfg.DataDir, "symbol-spool"),
+		Config: d.cfg.Symbols, BaseURL: d.cfg.Web.BaseURL, Log: d.log.Named("symbols"),
+		Arrived: func(_ context.Context, id symbols.ModuleID) { store.Forget(id) }})
+	return s, symbolicationRoutes{symbolicate.NewServer(symbolicate.New(store), d.log.Named("symbolicate"))}, nil
+}
+
+// callers tells the symbol server who asks: by token, which has its own
+// permissions, or by the session of the pages.
+type callers struct {
+	users *catalog.DB
+	who   *auth.Auth
+}
+
+// Caller implements server.Callers.
+func (a callers) Caller(c echo.Context, key string) (out symbolserver.Caller, err error) {
+	if header := strings.TrimSpace(c.Request().Header.Get("Auth-Token")); header != "" {
+		key = header
+	}
+	if key != "" {
+		key, _, _ = strings.Cut(key, "-") // what follows is a label
+		t, err := a.users.Token(c.Request().Context(), key)
+		if err != nil {
+			return symbolserver.Caller{}, err
+		}
+		return symbolserver.Caller{Email: t.User.Email, UserID: t.User.ID, Permissions: t.Permissions, Token: true, Expires: t.Expires}, nil
+	}
+	err = a.who.Recognise(func(c echo.Context) error {
+		v := auth.From(c)
+		out = symbolserver.Caller{Email: v.Email, UserID: v.UserID, Permissions: v.Permissions}
+		return nil
+	})(c)
+	return out, err
+}

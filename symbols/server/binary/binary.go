@@ -1,0 +1,401 @@
+// Package binary tells raw debug files apart and reads what names them: the
+// build id of ELF files (gABI notes), the LC_UUID of Mach-O files, time stamp,
+// size and CodeView record of PE files, GUID and age of PDB files. It reads
+// nothing else of them, and no more than headers.
+package binary
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"strings"
+
+	"mayday/app/fault"
+	"mayday/symbols"
+)
+
+// The kinds of files. An ELF file with code and debug information is ELF; one
+// with either alone is Executable or Debuginfo, as debuginfod calls them.
+const (
+	ELF        = "elf"
+	Executable = "executable"
+	Debuginfo  = "debuginfo"
+	MachO      = "macho"
+	PE         = "pe"
+	PDB        = "pdb"
+)
+
+// Identity is what names a file.
+type Identity struct {
+	Kind    string
+	DebugID string // "" when it has none
+	CodeID  string
+	StoreID string // what debuggers ask symbol servers for it by
+}
+
+const (
+	// maxHeaders bounds program headers, sections, load commands and the like.
+	maxHeaders = 8192
+	// maxTable bounds a table that is read whole.
+	maxTable = 1 << 20
+	// maxFat bounds the architectures in one Mach-O file.
+	maxFat = 32
+)
+
+// Identify finds out what a file of size bytes is. A file that is none of the
+// known kinds, or has nothing that names it, is an error of kind
+// fault.Malformed.
+func Identify(r io.ReaderAt, size int64) (Identity, error) {
+	f := file{r, size}
+	head := f.bytes(0, 32)
+	switch {
+	case bytes.HasPrefix(head, []byte("\x7fELF")):
+		return f.elf()
+	case bytes.HasPrefix(head, []byte("Microsoft C/C++ MSF 7.00\r\n\x1aDS")):
+		return f.pdb()
+	case bytes.HasPrefix(head, []byte("MZ")):
+		return f.pe()
+	case len(head) >= 4:
+		switch binary.BigEndian.Uint32(head) {
+		case 0xfeedface, 0xfeedfacf, 0xcefaedfe, 0xcffaedfe, 0xcafebabe, 0xcafebabf:
+			return f.macho()
+		}
+	}
+	return Identity{}, fault.New(fault.Malformed, "neither ELF, Mach-O, PE nor PDB")
+}
+
+// file reads pieces that are checked against its size.
+type file struct {
+	r    io.ReaderAt
+	size int64
+}
+
+// bytes reads n bytes at off, or what there is of them.
+func (f file) bytes(off uint64, n int) []byte {
+	if off >= uint64(f.size) {
+		return nil
+	}
+	b := make([]byte, min(int64(n), f.size-int64(off)))
+	got, _ := f.r.ReadAt(b, int64(off)) // what is short is told by its length
+	return b[:got]
+}
+
+// exact reads n bytes at off or nothing.
+func (f file) exact(off, n uint64) []byte {
+	if n > maxTable || off > uint64(f.size) || n > uint64(f.size)-off {
+		return nil
+	}
+	b := f.bytes(off, int(n))
+	if uint64(len(b)) != n {
+		return nil
+	}
+	return b
+}
+
+func short(what string) error { return fault.New(fault.Malformed, "%s breaks off", what) }
+
+// elfSection is what is needed of a section or program header.
+type elfSection struct {
+	kind, name   uint32
+	flags        uint64
+	offset, size uint64
+}
+
+func (f file) elf() (Identity, error) {
+	h := f.bytes(0, 64)
+	if len(h) < 52 {
+		return Identity{}, short("ELF header")
+	}
+	var o binary.ByteOrder = binary.LittleEndian
+	if h[5] == 2 {
+		o = binary.BigEndian
+	}
+	wide := h[4] == 2
+	if wide && len(h) < 64 {
+		return Identity{}, short("ELF header")
+	}
+	sections := f.elfHeaders(h, o, wide, false)
+	id := f.buildID(sections, 7, o)
+	if id == nil {
+		id = f.buildID(f.elfHeaders(h, o, wide, true), 4, o)
+	}
+	if len(id) == 0 {
+		return Identity{}, fault.New(fault.Malformed, "the ELF file has no build id")
+	}
+	out := Identity{Kind: f.elfKind(h, sections, o, wide), DebugID: symbols.DebugIDFromBuildID(id, o), CodeID: symbols.CodeIDFromBuildID(id)}
+	out.StoreID = out.CodeID
+	return out, nil
+}
+
+// elfHeaders reads the section headers, or the program headers.
+func (f file) elfHeaders(h []byte, o binary.ByteOrder, wide, program bool) []elfSection {
+	var off uint64
+	var entry, count uint16
+	switch {
+	case wide && program:
+		off, entry, count = o.Uint64(h[32:]), o.Uint16(h[54:]), o.Uint16(h[56:])
+	case wide:
+		off, entry, count = o.Uint64(h[40:]), o.Uint16(h[58:]), o.Uint16(h[60:])
+	case program:
+		off, entry, count = uint64(o.Uint32(h[28:])), o.Uint16(h[42:]), o.Uint16(h[44:])
+	default:
+		off, entry, count = uint64(o.Uint32(h[32:])), o.Uint16(h[46:]), o.Uint16(h[48:])
+	}
+	want := map[[2]bool]uint16{{true, true}: 56, {true, false}: 64, {false, true}: 32, {false, false}: 40}[[2]bool{wide, program}]
+	if entry < want {
+		return nil
+	}
+	var out []elfSection
+	b := f.exact(off, uint64(entry)*uint64(min(int(count), maxHeaders)))
+	for ; len(b) >= int(entry); b = b[entry:] {
+		switch {
+		case wide && program:
+			out = append(out, elfSection{kind: o.Uint32(b), offset: o.Uint64(b[8:]), size: o.Uint64(b[32:])})
+		case wide:
+			out = append(out, elfSection{name: o.Uint32(b), kind: o.Uint32(b[4:]), flags: o.Uint64(b[8:]), offset: o.Uint64(b[24:]), size: o.Uint64(b[32:])})
+		case program:
+			out = append(out, elfSection{kind: o.Uint32(b), offset: uint64(o.Uint32(b[4:])), size: uint64(o.Uint32(b[16:]))})
+		default:
+			out = append(out, elfSection{name: o.Uint32(b), kind: o.Uint32(b[4:]), flags: uint64(o.Uint32(b[8:])), offset: uint64(o.Uint32(b[16:])), size: uint64(o.Uint32(b[20:]))})
+		}
+	}
+	return out
+}
+
+// buildID looks for the NT_GNU_BUILD_ID note in the pieces of a kind.
+func (f file) buildID(pieces []elfSection, kind uint32, o binary.ByteOrder) []byte {
+	for _, p := range pieces {
+		if p.kind != kind {
+			continue
+		}
+		b := f.exact(p.offset, p.size)
+		for len(b) >= 12 {
+			name, desc, note := uint64(o.Uint32(b)), uint64(o.Uint32(b[4:])), o.Uint32(b[8:])
+			b = b[12:]
+			nameEnd := (name + 3) &^ 3
+			descEnd := nameEnd + (desc+3)&^3
+			if nameEnd+desc > uint64(len(b)) {
+				break
+			}
+			if note == 3 && name == 4 && string(b[:4]) == "GNU\x00" && desc > 0 && desc <= symbols.MaxIDDigits/2 {
+				return b[nameEnd : nameEnd+desc]
+			}
+			b = b[min(descEnd, uint64(len(b))):]
+		}
+	}
+	return nil
+}
+
+// elfKind says whether an ELF file has code, debug information, or both.
+func (f file) elfKind(h []byte, sections []elfSection, o binary.ByteOrder, wide bool) string {
+	at := 50
+	if wide {
+		at = 62
+	}
+	index := int(o.Uint16(h[at:]))
+	var names []byte
+	if index < len(sections) {
+		names = f.exact(sections[index].offset, sections[index].size)
+	}
+	code, debug := false, false
+	for _, s := range sections {
+		if s.kind == 1 && s.flags&6 == 6 { // PROGBITS, allocated and executable
+			code = true
+		}
+		if uint64(s.name) < uint64(len(names)) && s.kind != 8 {
+			name, _, _ := bytes.Cut(names[s.name:], []byte{0})
+			if n := string(name); n == ".debug_info" || n == ".zdebug_info" {
+				debug = true
+			}
+		}
+	}
+	switch {
+	case debug && !code:
+		return Debuginfo
+	case code && !debug:
+		return Executable
+	}
+	return ELF
+}
+
+func (f file) macho() (Identity, error) {
+	h := f.bytes(0, 8+maxFat*32)
+	if len(h) < 28 {
+		return Identity{}, short("Mach-O header")
+	}
+	magic := binary.BigEndian.Uint32(h)
+	if magic != 0xcafebabe && magic != 0xcafebabf {
+		return f.machoAt(0)
+	}
+	n := binary.BigEndian.Uint32(h[4:])
+	entry := 20
+	if magic == 0xcafebabf {
+		entry = 32
+	}
+	if n == 0 || n > maxFat || len(h) < 8+int(n)*entry {
+		return Identity{}, fault.New(fault.Malformed, "Mach-O file of %d architectures", n)
+	}
+	// The first one names the file; debuggers ask by the id of their own.
+	off := uint64(binary.BigEndian.Uint32(h[8+8:]))
+	if magic == 0xcafebabf {
+		off = binary.BigEndian.Uint64(h[8+8:])
+	}
+	return f.machoAt(off)
+}
+
+func (f file) machoAt(off uint64) (Identity, error) {
+	h := f.bytes(off, 32)
+	if len(h) < 28 {
+		return Identity{}, short("Mach-O header")
+	}
+	var o binary.ByteOrder
+	start := uint64(28)
+	switch binary.BigEndian.Uint32(h) {
+	case 0xfeedface:
+		o = binary.BigEndian
+	case 0xcefaedfe:
+		o = binary.LittleEndian
+	case 0xfeedfacf:
+		o, start = binary.BigEndian, 32
+	case 0xcffaedfe:
+		o, start = binary.LittleEndian, 32
+	default:
+		return Identity{}, fault.New(fault.Malformed, "no Mach-O header at %d", off)
+	}
+	count, size := o.Uint32(h[16:]), o.Uint32(h[20:])
+	b := f.exact(off+start, uint64(size))
+	for i := 0; i < int(min(count, maxHeaders)) && len(b) >= 8; i++ {
+		command, n := o.Uint32(b), o.Uint32(b[4:])
+		if n < 8 || uint64(n) > uint64(len(b)) {
+			break
+		}
+		if command == 0x1b && n >= 24 {
+			uuid := [16]byte(b[8:24])
+			out := Identity{Kind: MachO, DebugID: symbols.DebugIDFromUUID(uuid), CodeID: symbols.CodeIDFromUUID(uuid)}
+			out.StoreID = out.CodeID
+			return out, nil
+		}
+		b = b[n:]
+	}
+	return Identity{}, fault.New(fault.Malformed, "the Mach-O file has no LC_UUID")
+}
+
+// peSection is where a part of an image lies.
+type peSection struct{ address, virtual, offset, raw uint32 }
+
+func (f file) pe() (Identity, error) {
+	le := binary.LittleEndian
+	dos := f.exact(0, 64)
+	if dos == nil {
+		return Identity{}, short("DOS header")
+	}
+	at := uint64(le.Uint32(dos[60:]))
+	h := f.exact(at, 24)
+	if h == nil || string(h[:4]) != "PE\x00\x00" {
+		return Identity{}, fault.New(fault.Malformed, "no PE header at %d", at)
+	}
+	stamp, sections, optional := le.Uint32(h[8:]), int(le.Uint16(h[6:])), uint64(le.Uint16(h[20:]))
+	b := f.exact(at+24, optional)
+	if len(b) < 96 {
+		return Identity{}, short("PE optional header")
+	}
+	directory := 96
+	if le.Uint16(b) == 0x20b {
+		directory = 112
+	}
+	out := Identity{Kind: PE, CodeID: symbols.CodeIDFromPE(stamp, le.Uint32(b[56:]))}
+	out.StoreID = out.CodeID
+	if len(b) < directory+7*8 {
+		return out, nil
+	}
+	address, size := le.Uint32(b[directory+48:]), le.Uint32(b[directory+52:])
+	t := f.exact(at+24+optional, uint64(sections)*40)
+	for ; len(t) >= 40; t = t[40:] {
+		s := peSection{address: le.Uint32(t[12:]), virtual: le.Uint32(t[8:]), offset: le.Uint32(t[20:]), raw: le.Uint32(t[16:])}
+		if address >= s.address && address-s.address < max(s.virtual, s.raw) {
+			out.DebugID = f.codeView(uint64(s.offset)+uint64(address-s.address), uint64(size))
+			break
+		}
+	}
+	return out, nil
+}
+
+// codeView reads the debug directory of an image.
+func (f file) codeView(off, size uint64) string {
+	le := binary.LittleEndian
+	for d := f.exact(off, min(size, 28*64)); len(d) >= 28; d = d[28:] {
+		if le.Uint32(d[12:]) != 2 { // IMAGE_DEBUG_TYPE_CODEVIEW
+			continue
+		}
+		r := f.exact(uint64(le.Uint32(d[24:])), 24)
+		if r != nil && string(r[:4]) == "RSDS" {
+			return symbols.DebugIDFromPDB(symbols.GUIDFromBytes([16]byte(r[4:20]), le), le.Uint32(r[20:]))
+		}
+	}
+	return ""
+}
+
+// pdb reads stream 1 of a multi-stream file, which holds GUID and age; the age
+// that images name stands in the DBI stream, 3.
+func (f file) pdb() (Identity, error) {
+	le := binary.LittleEndian
+	h := f.exact(0, 56)
+	if h == nil {
+		return Identity{}, short("PDB header")
+	}
+	block, dirSize, mapBlock := le.Uint32(h[32:]), le.Uint32(h[44:]), le.Uint32(h[52:])
+	if block < 512 || block > 64<<10 || block&(block-1) != 0 || dirSize > maxTable*8 {
+		return Identity{}, fault.New(fault.Malformed, "PDB with blocks of %d bytes and a directory of %d", block, dirSize)
+	}
+	blocks := (uint64(dirSize) + uint64(block) - 1) / uint64(block)
+	list := f.exact(uint64(mapBlock)*uint64(block), blocks*4)
+	if list == nil {
+		return Identity{}, short("PDB directory")
+	}
+	var dir []byte
+	for ; len(list) >= 4; list = list[4:] {
+		b := f.exact(uint64(le.Uint32(list))*uint64(block), uint64(block))
+		if b == nil {
+			return Identity{}, short("PDB directory")
+		}
+		dir = append(dir, b...)
+	}
+	dir = dir[:min(len(dir), int(dirSize))]
+	info := f.stream(dir, block, 1)
+	if len(info) < 28 {
+		return Identity{}, short("PDB stream 1")
+	}
+	age := le.Uint32(info[8:])
+	if dbi := f.stream(dir, block, 3); len(dbi) >= 12 {
+		age = le.Uint32(dbi[8:])
+	}
+	id := symbols.DebugIDFromPDB(symbols.GUIDFromBytes([16]byte(info[12:28]), le), age)
+	if id == symbols.NoDebugID {
+		return Identity{}, fault.New(fault.Malformed, "the PDB has no GUID")
+	}
+	return Identity{Kind: PDB, DebugID: strings.ToUpper(id), StoreID: strings.ToUpper(id)}, nil
+}
+
+// stream reads the first block of stream n.
+func (f file) stream(dir []byte, block uint32, n int) []byte {
+	le := binary.LittleEndian
+	if len(dir) < 4 {
+		return nil
+	}
+	count := uint64(le.Uint32(dir))
+	if uint64(n) >= count || count*4+4 > uint64(len(dir)) {
+		return nil
+	}
+	skip := 4 + count*4
+	for i := range n {
+		size := le.Uint32(dir[4+4*i:])
+		if size != 1<<32-1 { // a stream that was deleted
+			skip += (uint64(size) + uint64(block) - 1) / uint64(block) * 4
+		}
+	}
+	size := le.Uint32(dir[4+4*n:])
+	if size == 1<<32-1 || skip+4 > uint64(len(dir)) {
+		return nil
+	}
+	return f.exact(uint64(le.Uint32(dir[skip:]))*uint64(block), min(uint64(size), uint64(block)))
+}

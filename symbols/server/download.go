@@ -1,0 +1,337 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/labstack/echo/v4"
+	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
+
+	"mayday/app/fault"
+	"mayday/app/metrics"
+	"mayday/symbols"
+)
+
+// open lets every page of the web read the answers of a handler.
+func (s *Server) open(h echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		header := c.Response().Header()
+		header.Set("Access-Control-Allow-Origin", "*")
+		header.Set("Access-Control-Allow-Methods", "GET")
+		header.Set("Access-Control-Allow-Headers", "accept, accept-encoding, auth-token, content-type, debug, range, user-agent")
+		if r.Header.Get("Auth-Token") != "" {
+			header.Add("Vary", "Auth-Token")
+			if _, err := s.callers.Caller(c, ""); err != nil {
+				return s.refuse(c, err)
+			}
+		}
+		switch r.Method {
+		case http.MethodGet, http.MethodHead:
+		case http.MethodOptions:
+			return c.NoContent(http.StatusNoContent)
+		default:
+			header.Set("Allow", "GET, HEAD")
+			return c.JSON(http.StatusMethodNotAllowed, map[string]string{"error": "Method Not Allowed (" + r.Method + "): " + r.URL.Path})
+		}
+		if err := h(c); err != nil {
+			return s.refuse(c, err)
+		}
+		return nil
+	}
+}
+
+// extensions are those of files that are looked for; compared with case.
+var extensions = [...]string{".sym", ".dl_", ".ex_", ".pd_", ".dbg.gz", ".tar.bz2"}
+
+// wanted reports whether a file is worth looking for. Besides the extensions
+// that symbol servers have, a debugger asks for a file by its own name.
+func wanted(debugFile, id, file string) bool {
+	if file == "file.ptr" || id == symbols.NoDebugID {
+		return false
+	}
+	if file == debugFile {
+		return true
+	}
+	for _, e := range extensions {
+		if strings.HasSuffix(file, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// download is GET /<debug file>/<id>/<file>, also below /try/.
+func (s *Server) download(c echo.Context) error {
+	start := time.Now()
+	r := c.Request()
+	path := strings.TrimPrefix(r.URL.Path, "/")
+	_, try := r.URL.Query()["try"]
+	inTry := false
+	if rest, ok := strings.CutPrefix(path, "try/"); ok && strings.Count(rest, "/") == 2 {
+		path, try, inTry = rest, true, true
+	}
+	debug := false
+	switch strings.ToLower(r.Header.Get("Debug")) {
+	case "1", "true", "yes":
+		debug = true
+	}
+	if debug {
+		c.Response().Header().Set("Debug-Time", "0.0")
+	}
+	debugFile, id, file, ok := splitKey(path)
+	if !ok {
+		metrics.SymbolDownloads.Inc("ignored")
+		return c.JSON(http.StatusNotFound, map[string]string{"error": "Not Found", "path": r.URL.Path})
+	}
+	if !wanted(debugFile, id, file) {
+		metrics.SymbolDownloads.Inc("ignored")
+		return c.String(http.StatusNotFound, "Symbol Not Found (and ignored)")
+	}
+	object, err := s.find(r.Context(), debugFile+"/"+id+"/"+file, try)
+	if debug {
+		c.Response().Header().Set("Debug-Time", strconv.FormatFloat(time.Since(start).Seconds(), 'f', -1, 64))
+	}
+	if err == nil {
+		metrics.SymbolDownloads.Inc("found")
+		defer object.Close()
+		return send(c, object, file)
+	}
+	if !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	if strings.HasSuffix(file, ".sym") && len(id) < 33 {
+		_, refresh := r.URL.Query()["_refresh"]
+		key, err := s.byCode(r.Context(), debugFile, id, try, refresh)
+		if err != nil {
+			return err
+		}
+		if key != "" {
+			metrics.SymbolDownloads.Inc("redirected")
+			return c.Redirect(http.StatusFound, keyAddress("", key, inTry, r.URL.RawQuery))
+		}
+	}
+	metrics.SymbolDownloads.Inc("missing")
+	if r.Method == http.MethodGet {
+		s.missing.record(debugFile, id, file, r.URL.Query().Get("code_file"), r.URL.Query().Get("code_id"))
+	}
+	return c.String(http.StatusNotFound, "Symbol Not Found")
+}
+
+// keyAddress is where a key is downloaded from.
+func keyAddress(base, key string, try bool, query string) string {
+	var b strings.Builder
+	b.WriteString(base)
+	if try {
+		b.WriteString("/try")
+	}
+	for _, part := range strings.Split(key, "/") {
+		b.WriteString("/" + url.PathEscape(part))
+	}
+	if query != "" {
+		b.WriteString("?" + query)
+	}
+	return b.String()
+}
+
+// find opens the object of a key, regular ones first.
+func (s *Server) find(ctx context.Context, key string, try bool) (*blob.Reader, error) {
+	r, err := s.bucket.NewReader(ctx, objectKey(key, false), nil)
+	if try && gcerrors.Code(err) == gcerrors.NotFound {
+		r, err = s.bucket.NewReader(ctx, objectKey(key, true), nil)
+	}
+	switch {
+	case err == nil:
+		return r, nil
+	case gcerrors.Code(err) == gcerrors.NotFound, gcerrors.Code(err) == gcerrors.InvalidArgument:
+		return nil, fault.New(fault.NotFound, "no symbols at %s", key)
+	}
+	return nil, fault.As(fault.Unavailable, err, "symbols %s", key)
+}
+
+// small objects are read whole; others are read where a range begins.
+const small = 256 << 10
+
+// send answers with an object. One that is kept gzipped and whose name does not
+// say so goes out as it is to clients that take gzip, and unpacked to others.
+func send(c echo.Context, object *blob.Reader, file string) error {
+	w, r := c.Response(), c.Request()
+	var content io.ReadSeeker = object
+	var head [2]byte
+	if object.Size() <= small {
+		b := make([]byte, object.Size())
+		if _, err := io.ReadFull(object, b); err != nil {
+			return fault.As(fault.Unavailable, err, "read %s", file)
+		}
+		copy(head[:], b)
+		content = bytes.NewReader(b)
+	} else {
+		if _, err := io.ReadFull(object, head[:]); err != nil {
+			return fault.As(fault.Unavailable, err, "read %s", file)
+		}
+		if _, err := object.Seek(0, io.SeekStart); err != nil {
+			return fault.As(fault.Unavailable, err, "read %s", file)
+		}
+	}
+	header := w.Header()
+	header.Set("Content-Type", "application/octet-stream")
+	if strings.HasSuffix(file, ".sym") {
+		header.Set("Content-Type", "text/plain; charset=utf-8")
+	}
+	tag := fmt.Sprintf("%x-%x", object.ModTime().UnixNano(), object.Size())
+	if head != [2]byte{0x1f, 0x8b} || strings.HasSuffix(file, ".gz") {
+		header.Set("ETag", `"`+tag+`"`)
+		http.ServeContent(w, r, "", object.ModTime(), content)
+		return nil
+	}
+	header.Add("Vary", "Accept-Encoding")
+	header.Set("Cache-Control", "no-transform")
+	if !takesGzip(r.Header.Get("Accept-Encoding")) {
+		return sendUnpacked(c, content, tag)
+	}
+	header.Set("Content-Encoding", "gzip")
+	header.Set("ETag", `"`+tag+`-gz"`)
+	if r.Header.Get("Range") == "" {
+		header.Set("Content-Length", strconv.FormatInt(object.Size(), 10))
+	}
+	http.ServeContent(w, r, "", object.ModTime(), content)
+	return nil
+}
+
+func sendUnpacked(c echo.Context, content io.Reader, tag string) error {
+	w, r := c.Response(), c.Request()
+	w.Header().Set("ETag", `"`+tag+`"`)
+	if match := r.Header.Get("If-None-Match"); match != "" && strings.Contains(match, `"`+tag+`"`) {
+		return c.NoContent(http.StatusNotModified)
+	}
+	z, err := gzip.NewReader(content)
+	if err != nil {
+		return fault.As(fault.Malformed, err, "stored symbols")
+	}
+	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	_, err = io.Copy(w, z)
+	if err != nil {
+		// The status is out; cutting the connection is the only way to tell.
+		panic(http.ErrAbortHandler)
+	}
+	return nil
+}
+
+// takesGzip reports whether an Accept-Encoding takes gzip.
+func takesGzip(accept string) bool {
+	for _, part := range strings.Split(accept, ",") {
+		name, q, _ := strings.Cut(strings.TrimSpace(part), ";")
+		if name = strings.TrimSpace(name); !strings.EqualFold(name, "gzip") && name != "*" {
+			continue
+		}
+		q = strings.ReplaceAll(q, " ", "")
+		return q != "q=0" && q != "q=0.0" && q != "q=0.00" && q != "q=0.000"
+	}
+	return false
+}
+
+// codeCache remembers which symbols a code file and code id stand for.
+type codeCache struct {
+	now func() time.Time
+
+	mu      sync.Mutex
+	answers map[string]codeAnswer // guarded by mu
+	version int                   // guarded by mu; counts calls of forget
+}
+
+type codeAnswer struct {
+	key   string
+	until time.Time
+}
+
+const (
+	codeLife = 10 * time.Minute
+	maxCodes = 50_000
+)
+
+func newCodeCache(now func() time.Time) *codeCache {
+	return &codeCache{now: now, answers: map[string]codeAnswer{}}
+}
+
+func (c *codeCache) get(what string) (key string, version int, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a, ok := c.answers[what]
+	return a.key, c.version, ok && c.now().Before(a.until)
+}
+
+// put keeps an answer unless something was uploaded since it was looked for.
+func (c *codeCache) put(what, key string, version int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if version != c.version {
+		return
+	}
+	if len(c.answers) >= maxCodes {
+		clear(c.answers)
+	}
+	c.answers[what] = codeAnswer{key, c.now().Add(codeLife)}
+}
+
+// forget drops all answers: something was uploaded.
+func (c *codeCache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.version++
+	clear(c.answers)
+}
+
+// byCode finds the key of the symbols that a code file and code id stand for;
+// "" when there are none.
+func (s *Server) byCode(ctx context.Context, file, id string, try, refresh bool) (string, error) {
+	what := strconv.FormatBool(try) + file + "/" + id
+	key, version, ok := s.codes.get(what)
+	if ok && !refresh {
+		return key, nil
+	}
+	f, err := s.files.SymbolFileByModule(ctx, file, id, try)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return "", err
+	}
+	s.codes.put(what, f.Key, version)
+	return f.Key, nil
+}
+
+// apiSyminfo is GET /api/syminfo/<file>/<id>.
+func (s *Server) apiSyminfo(c echo.Context) error {
+	parts := strings.Split(strings.Trim(c.Request().URL.Path, "/"), "/")
+	file, id := parts[len(parts)-2], strings.ToUpper(parts[len(parts)-1])
+	if !goodPart(file) || !symbols.IsHex(id) {
+		return c.String(http.StatusNotFound, "Code file / id Not Found")
+	}
+	f, err := s.files.SymbolFileByModule(c.Request().Context(), file, id, true)
+	if fault.Is(err, fault.NotFound) {
+		return c.String(http.StatusNotFound, "Code file / id Not Found")
+	}
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, map[string]any{"debug_id": f.DebugID, "debug_filename": f.DebugFile, "code_file": nullable(f.CodeFile),
+		"code_id": nullable(f.CodeID), "generator": nullable(f.Generator), "url": keyAddress(s.base(c), f.Key, f.Try, "")})
+}
+
+// nullable shows "" as null.
+func nullable(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}

@@ -1,0 +1,375 @@
+// Package server takes symbols from build machines and gives them to debuggers.
+// It speaks the protocols of Mozilla's Tecken (upload v1 and v2, download,
+// missing symbols, JSON APIs), of Breakpad and Crashpad (sym-upload-v2 and the
+// older form), of elfutils' debuginfod, and the layout of Microsoft's symbol
+// servers.
+//
+// # What becomes of an upload
+//
+//  1. The bytes go to a file in Options.Spool; memory holds blocks of them only.
+//  2. The archive is checked whole: its directory, every name, every member
+//     unpacked once for size, checksum and content hash. What fails refuses
+//     the upload, and nothing of it is kept.
+//  3. Files that the bucket has already, by size and hash, are skipped; the
+//     others are copied to the bucket. A deflated member becomes a gzip file
+//     without being compressed again.
+//  4. The catalog learns of them, and Options.Arrived is called for each module,
+//     before the client is answered: what was uploaded is visible at once.
+//
+// # Keys
+//
+// v1/<debug file>/<debug id>/<file> in the bucket, below try/ for trial builds;
+// ids in capitals. A .sym file is kept gzipped, whatever it came as. Other
+// objects are kept as they came. Objects that other programs put there are
+// served too, gzipped or not.
+//
+// It does not make symbol files of raw debug files itself: Options.Convert does.
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"go.uber.org/zap"
+	"gocloud.dev/blob"
+	"golang.org/x/sync/errgroup"
+
+	"mayday/app/config"
+	"mayday/app/fault"
+	"mayday/storage/catalog"
+	"mayday/symbols"
+	"mayday/symbols/server/filter"
+)
+
+// Caller is who asks.
+type Caller struct {
+	Email       string // "" is nobody
+	UserID      int64
+	Permissions catalog.Permissions
+	Token       bool      // known by a token, not by a session
+	Expires     time.Time // of the token
+}
+
+// Has reports whether the caller has permission p.
+func (c Caller) Has(p catalog.Permission) bool { return c.Permissions.Has(p) }
+
+// Callers finds out who asks. Its error is of kind fault.Forbidden for a token
+// that is not good. key is a token that did not come in the usual header.
+type Callers interface {
+	Caller(c echo.Context, key string) (Caller, error)
+}
+
+// Converter makes a Breakpad symbol file of a raw debug file.
+type Converter interface {
+	// Convert writes the symbols of the file name, of size bytes, to w. An
+	// error of kind fault.Unsupported means that there are none in it.
+	Convert(ctx context.Context, name string, r io.ReaderAt, size int64, w io.Writer) error
+}
+
+// Options say what a Server works with. Catalog, Bucket, Callers and Spool are
+// needed.
+type Options struct {
+	Catalog *catalog.DB
+	Bucket  *blob.Bucket
+	Callers Callers
+	Spool   string // directory of uploads under way
+	Config  config.Symbols
+	BaseURL string // how clients reach the server; "" takes it from each request
+	// Convert makes symbol files of raw debug files; nil keeps these alone.
+	Convert Converter
+	// Arrived is called for each module whose symbols came or changed.
+	Arrived func(ctx context.Context, id symbols.ModuleID)
+	// Client fetches uploads by URL; nil makes one that refuses addresses of
+	// this machine and of private networks.
+	Client *http.Client
+	Log    *zap.Logger
+	Now    func() time.Time
+}
+
+// Server is the symbol server.
+type Server struct {
+	o        Options
+	files    *catalog.DB
+	bucket   *blob.Bucket
+	callers  Callers
+	client   *http.Client
+	log      *zap.Logger
+	now      func() time.Time
+	missing  *missing
+	codes    *codeCache
+	uploads  chan struct{} // one for each upload that is worked on
+	keys     keyLocks
+	tickets  keyLocks
+	work     chan func(context.Context)
+	prepared sync.Once
+}
+
+// New makes a server. Run must run for uploads that are answered before they
+// are done, and for missing symbols to be kept.
+func New(o Options) *Server {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Arrived == nil {
+		o.Arrived = func(context.Context, symbols.ModuleID) {}
+	}
+	s := &Server{o: o, files: o.Catalog, bucket: o.Bucket, callers: o.Callers, client: o.Client, log: o.Log, now: o.Now,
+		codes: newCodeCache(o.Now), uploads: make(chan struct{}, maxUploads), work: make(chan func(context.Context), maxQueued)}
+	s.missing = newMissing(o.Catalog, o.Now)
+	if s.client == nil {
+		s.client = outsideClient()
+	}
+	return s
+}
+
+const (
+	// maxUploads is how many uploads are worked on at a time; more wait.
+	maxUploads = 4
+	// maxQueued is how many uploads may wait after they were answered 202.
+	maxQueued = 1000
+	// tidyEvery is how often what is old is dropped.
+	tidyEvery = time.Hour
+)
+
+// Mount adds the routes.
+func (s *Server) Mount(e *echo.Echo) {
+	both := func(path string, h echo.HandlerFunc) {
+		e.Any(path, h)
+		e.Any(path+"/", h)
+	}
+	both("/upload", s.api(s.uploadV1, http.MethodPost))
+	both("/upload/v2", s.api(s.uploadV2, http.MethodPost))
+	e.Any("/upload/v2/put/:ticket", s.api(s.putFile, http.MethodPut))
+	both("/upload/debug", s.api(s.uploadDebug, http.MethodPost))
+	both("/upload/breakpad", s.api(s.uploadForm, http.MethodPost))
+	both("/upload/auth_info", s.api(s.authInfo, http.MethodPost))
+	both("/upload/status/:id", s.api(s.uploadStatus, http.MethodGet))
+
+	e.Any("/v1/uploads\\:create", s.api(s.createUpload, http.MethodPost))
+	e.Any("/v1/uploads/:key", s.api(s.finishUpload, http.MethodPost, http.MethodPut))
+	e.Any("/v1/symbols/:file/:id", s.api(s.checkStatus, http.MethodGet))
+
+	both("/api/_auth", s.api(s.apiAuth, http.MethodGet))
+	both("/api/stats", s.api(s.apiStats, http.MethodGet))
+	both("/api/syminfo/:file/:id", s.open(s.apiSyminfo))
+	both("/api/tokens", s.api(s.apiTokens, http.MethodGet, http.MethodPost))
+	both("/api/tokens/token/:id", s.api(s.apiToken, http.MethodDelete))
+	both("/api/uploads", s.api(s.apiUploads, http.MethodGet))
+	both("/api/uploads/upload/:id", s.api(s.apiUpload, http.MethodGet))
+	both("/api/uploads/files", s.api(s.apiFiles, http.MethodGet))
+	both("/api/uploads/files/file/:id", s.api(s.apiFile, http.MethodGet))
+
+	e.GET("/missingsymbols.csv", s.missingCSV)
+	both("/missingsymbols", s.api(s.missingJSON, http.MethodGet))
+
+	e.GET("/buildid/:id/:what", s.buildID)
+	e.HEAD("/buildid/:id/:what", s.buildID)
+	e.Any("/try/:debug/:id/:file", s.open(s.download))
+	e.Any("/:debug/:id/:file", s.open(s.download))
+}
+
+// api answers the errors of a handler as {"error": …}, other methods with 405,
+// and lets no cache mix the answers to different tokens.
+func (s *Server) api(h echo.HandlerFunc, methods ...string) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		if r.Header.Get("Auth-Token") != "" {
+			c.Response().Header().Add("Vary", "Auth-Token")
+			if _, err := s.callers.Caller(c, ""); err != nil {
+				return s.refuse(c, err)
+			}
+		}
+		ok := false
+		for _, m := range methods {
+			ok = ok || r.Method == m
+		}
+		if !ok {
+			c.Response().Header().Set("Allow", strings.Join(methods, ", "))
+			return c.JSON(http.StatusMethodNotAllowed, map[string]string{"error": "Method Not Allowed (" + r.Method + "): " + r.URL.Path})
+		}
+		if err := h(c); err != nil {
+			return s.refuse(c, err)
+		}
+		return nil
+	}
+}
+
+// maxDrain is how much of a refused body is read, so that a client that sends
+// it in pieces gets to see the answer.
+const maxDrain = 256 << 20
+
+// statusError is an error with a status of its own.
+type statusError struct {
+	status int
+	msg    string
+}
+
+func (e *statusError) Error() string { return e.msg }
+
+func (s *Server) refuse(c echo.Context, err error) error {
+	if c.Response().Committed {
+		return err
+	}
+	if body := c.Request().Body; body != nil {
+		deadline := http.NewResponseController(c.Response())
+		_ = deadline.SetReadDeadline(time.Now().Add(stallTimeout)) // a server without deadlines waits longer
+		_, _ = io.Copy(io.Discard, io.LimitReader(body, maxDrain)) // the answer is the same
+	}
+	var own *statusError
+	if errors.As(err, &own) {
+		return c.JSON(own.status, map[string]string{"error": own.msg})
+	}
+	var fields *filter.Errors
+	if errors.As(err, &fields) {
+		return c.JSON(http.StatusBadRequest, map[string]any{"errors": fields.Fields})
+	}
+	p := fault.Of(err).Policy()
+	msg := err.Error()
+	if p.Level >= fault.Warn {
+		s.log.Error("symbol server", zap.String("path", c.Request().URL.Path), zap.Error(err))
+		msg = http.StatusText(p.Status)
+	}
+	return c.JSON(p.Status, map[string]string{"error": msg})
+}
+
+// who finds the caller and checks that they have one of the permissions.
+func (s *Server) who(c echo.Context, any ...catalog.Permission) (Caller, error) {
+	return s.permit(c, "", any...)
+}
+
+func (s *Server) permit(c echo.Context, key string, any ...catalog.Permission) (Caller, error) {
+	caller, err := s.callers.Caller(c, key)
+	if err != nil {
+		return Caller{}, err
+	}
+	if caller.Email == "" {
+		return Caller{}, fault.New(fault.Forbidden, "This requires an Auth-Token to authenticate the request")
+	}
+	for _, p := range any {
+		if caller.Has(p) {
+			return caller, nil
+		}
+	}
+	if len(any) == 0 {
+		return caller, nil
+	}
+	return Caller{}, fault.New(fault.Forbidden, "Forbidden")
+}
+
+// uploader is who for the routes that take symbols.
+func (s *Server) uploader(c echo.Context, key string) (Caller, error) {
+	return s.permit(c, key, catalog.UploadSymbols, catalog.UploadTrySymbols)
+}
+
+// Run finishes uploads that were answered already, keeps missing symbols, and
+// drops what is old.
+func (s *Server) Run(ctx context.Context) error {
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	if err := s.files.InterruptedSymbolUploads(ctx); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for range 2 {
+		group.Go(func() error {
+			for {
+				select {
+				case <-ctx.Done():
+					return nil
+				case f := <-s.work:
+					f(ctx)
+				}
+			}
+		})
+	}
+	group.Go(func() error { return s.missing.run(ctx, s.log) })
+	group.Go(func() error {
+		tick := time.NewTicker(tidyEvery)
+		defer tick.Stop()
+		for {
+			if err := s.tidy(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("drop old symbols", zap.Error(err))
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+			}
+		}
+	})
+	return group.Wait()
+}
+
+// spoolLife is how old a file of an unfinished upload gets.
+const spoolLife = catalog.TicketLife
+
+// prepare makes the spool directory.
+func (s *Server) prepare() (err error) {
+	s.prepared.Do(func() { err = os.MkdirAll(s.o.Spool, 0o700) })
+	return fault.As(fault.Unavailable, err, "symbol spool")
+}
+
+// tidy drops what is older than it may get.
+func (s *Server) tidy(ctx context.Context) error {
+	now := s.now()
+	entries, err := os.ReadDir(s.o.Spool)
+	if err != nil {
+		return fault.As(fault.Unavailable, err, "symbol spool")
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && now.Sub(info.ModTime()) > spoolLife {
+			_ = os.Remove(filepath.Join(s.o.Spool, e.Name())) // tried again in an hour
+		}
+	}
+	if err := s.files.DropMissing(ctx, now.Add(-missingLife)); err != nil {
+		return err
+	}
+	return s.retain(ctx)
+}
+
+// keyLocks has one holder of each key at a time.
+type keyLocks struct {
+	mu   sync.Mutex
+	held map[string]*keyLock // guarded by mu
+}
+
+type keyLock struct {
+	mu    sync.Mutex
+	users int // guarded by keyLocks.mu
+}
+
+// lock waits for the key and returns what gives it back.
+func (l *keyLocks) lock(key string) func() {
+	l.mu.Lock()
+	if l.held == nil {
+		l.held = map[string]*keyLock{}
+	}
+	k := l.held[key]
+	if k == nil {
+		k = &keyLock{}
+		l.held[key] = k
+	}
+	k.users++
+	l.mu.Unlock()
+	k.mu.Lock()
+	return func() {
+		k.mu.Unlock()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if k.users--; k.users == 0 {
+			delete(l.held, key)
+		}
+	}
+}
