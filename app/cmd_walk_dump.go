@@ -55,7 +55,7 @@ func walkDump(c *cli.Context) error {
 	if err != nil {
 		return fault.As(fault.Internal, err, "encode")
 	}
-	return json.NewEncoder(c.App.Writer).Encode(processor.WalkReply{Exit: r.Exit, Output: output, Log: r.Log, Version: r.Version})
+	return json.NewEncoder(c.App.Writer).Encode(processor.WalkReply{Exit: r.Exit, Output: output, Log: r.Log, Version: r.Version, NoAnswer: r.NoAnswer})
 }
 
 func walkFile(ctx context.Context, d *deps, req processor.WalkRequest) (r rules.WalkResult, err error) {

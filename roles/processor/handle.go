@@ -181,7 +181,7 @@ func (p *Processor) process(ctx context.Context, log *zap.Logger, from queue.Nam
 	if err != nil {
 		return "", err
 	}
-	job.Careful = attempts > 1
+	job.Careful, job.Patient = attempts > 1, attempts < p.Tries
 	res, err := p.runRules(ctx, job)
 	if fault.Is(err, fault.Invalid) {
 		log.Warn("message names no ruleset", zap.Error(err))

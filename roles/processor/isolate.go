@@ -49,10 +49,11 @@ type WalkRequest struct {
 
 // WalkReply is what it writes.
 type WalkReply struct {
-	Exit    int             `json:"exit"`
-	Output  json.RawMessage `json:"output"`
-	Log     string          `json:"log"`
-	Version string          `json:"version"`
+	Exit     int             `json:"exit"`
+	Output   json.RawMessage `json:"output"`
+	Log      string          `json:"log"`
+	Version  string          `json:"version"`
+	NoAnswer bool            `json:"no_answer"`
 }
 
 // Walk implements rules.Walker.
@@ -92,7 +93,7 @@ func (w *Isolated) walk(ctx context.Context, d rules.Dump, annotations map[strin
 	if err != nil || json.Unmarshal(out.Bytes(), &reply) != nil {
 		return w.died(log.String(), err)
 	}
-	res := rules.WalkResult{Exit: reply.Exit, Log: reply.Log, Version: reply.Version}
+	res := rules.WalkResult{Exit: reply.Exit, Log: reply.Log, Version: reply.Version, NoAnswer: reply.NoAnswer}
 	if len(reply.Output) > 0 && string(reply.Output) != "null" {
 		dec := json.NewDecoder(bytes.NewReader(reply.Output))
 		dec.UseNumber()

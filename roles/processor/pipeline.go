@@ -2,6 +2,7 @@ package processor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"runtime/debug"
@@ -32,6 +33,8 @@ type Job struct {
 	// Careful is for a crash that was tried before and not finished: Pipeline's
 	// careful walker is used.
 	Careful bool
+	// Patient says that the crash can be tried again later.
+	Patient bool
 }
 
 // RuleFailure is a rule that failed on a crash.
@@ -71,7 +74,8 @@ type Pipeline struct {
 
 // Process runs the rules of the job's ruleset. A rule that fails leaves a note
 // and is reported; the others run all the same. An error means that there is
-// no processed crash to store: the ruleset is unknown, or ctx ended.
+// no processed crash to store: the ruleset is unknown, ctx ended, or the crash
+// is Patient and better tried later.
 func (p *Pipeline) Process(ctx context.Context, j Job) (*Result, error) {
 	now := p.Now
 	if now == nil {
@@ -87,7 +91,7 @@ func (p *Pipeline) Process(ctx context.Context, j Job) (*Result, error) {
 	if list == nil {
 		return nil, fault.New(fault.Invalid, "ruleset %q is none of %s", j.Ruleset, strings.Join(Rulesets(), ", "))
 	}
-	c := &rules.Crash{ID: j.ID, Raw: maps.Clone(j.Raw), Dumps: slices.Clone(j.Dumps), Missing: j.Missing, Now: now(), Previous: j.Previous}
+	c := &rules.Crash{ID: j.ID, Raw: maps.Clone(j.Raw), Dumps: slices.Clone(j.Dumps), Missing: j.Missing, Now: now(), Previous: j.Previous, Patient: j.Patient}
 	if c.Raw == nil {
 		c.Raw = map[string]any{}
 	}
@@ -107,6 +111,9 @@ func (p *Pipeline) Process(ctx context.Context, j Job) (*Result, error) {
 		f := run(ctx, &list[i], &env, c)
 		if err := ctx.Err(); err != nil {
 			return nil, fault.Wrap(err, "process crash %s", j.ID)
+		}
+		if f != nil && errors.Is(f.Err, rules.ErrLater) {
+			return nil, fault.Wrap(f.Err, "process crash %s", j.ID)
 		}
 		res.Timings = append(res.Timings, RuleTiming{list[i].Name, time.Since(began)})
 		if f != nil {

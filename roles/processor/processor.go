@@ -13,6 +13,7 @@
 //	no raw crash, or no crash id             acknowledged, counted, logged
 //	raw crash broken for good                verdict stored, acknowledged
 //	bucket or queue does not answer          nothing is pulled, tried again in place, not counted
+//	symbols do not answer                    back to the queue, counted; the last try does without them
 //	anything else fails                      back to the queue, counted; after Tries a verdict
 //	lease lost                               left alone: somebody else has it
 //	program stops                            running crashes get Drain, the rest goes back uncounted

@@ -17,6 +17,7 @@ import (
 	"mayday/minidump"
 	"mayday/minidump/stackwalk"
 	"mayday/roles/processor/rules"
+	"mayday/symbols"
 )
 
 // InProcess walks dumps in this process, bounded in time and memory. Memory is
@@ -149,6 +150,10 @@ func (w *InProcess) walk(ctx context.Context, d rules.Dump, annotations map[stri
 		source, release = w.Symbols()
 		defer release()
 	}
+	asked := &askedSource{source: source}
+	if source != nil {
+		source = asked
+	}
 	state, err := stackwalk.Walk(ctx, dump, source, stackwalk.Options{Extra: extra})
 	if err != nil {
 		return unreadable(err)
@@ -157,7 +162,22 @@ func (w *InProcess) walk(ctx context.Context, d rules.Dump, annotations map[stri
 	if err != nil {
 		return walkFailed("Internal", err)
 	}
-	return rules.WalkResult{Output: doc}
+	return rules.WalkResult{Output: doc, NoAnswer: asked.noAnswer.Load()}
+}
+
+// askedSource notices when symbols could not be asked for.
+type askedSource struct {
+	source   stackwalk.SymbolSource
+	noAnswer atomic.Bool
+}
+
+// Symbols implements stackwalk.SymbolSource.
+func (a *askedSource) Symbols(ctx context.Context, id symbols.ModuleID) (*stackwalk.Loaded, error) {
+	l, err := a.source.Symbols(ctx, id)
+	if fault.Is(err, fault.Unavailable) {
+		a.noAnswer.Store(true)
+	}
+	return l, err
 }
 
 // unreadable names what is wrong with a dump by the name of its error.

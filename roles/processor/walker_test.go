@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -137,6 +138,40 @@ func TestWalkHangs(t *testing.T) {
 				t.Errorf("it took %v", took)
 			}
 		})
+	}
+}
+
+// Symbols that do not answer are waited for a few tries; then the crash is
+// processed without them.
+func TestSymbolsDown(t *testing.T) {
+	dump, sym := game(3)
+	b := newBench(t)
+	b.options.Tries = 3
+	asked := 0
+	for name, back := range map[string]int{"back in time": 2, "gone for good": 100} {
+		asked = 0
+		good := withSymbols(t, sym)
+		b.options.Pipeline.Env.Walker = &processor.InProcess{Timeout: time.Minute, Symbols: func() (stackwalk.SymbolSource, func()) {
+			if asked++; asked > back {
+				return good()
+			}
+			return sourceFunc(func(context.Context) error { return fault.New(fault.Unavailable, "no answer") }), func() {}
+		}}
+		id := storage.NewCrashID(time.Now(), storage.Accepted)
+		raw := storage.RawCrash{"uuid": string(id), "submitted_timestamp": "2026-11-20T10:00:30+00:00"}
+		file := storage.Dump{Name: storage.MinidumpName, Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(dump)), nil }}
+		if err := b.crashes.SaveRaw(t.Context(), id, raw, []storage.Dump{file}); err != nil {
+			t.Fatal(err)
+		}
+		b.send(queue.Standard, queue.Message{ID: id})
+		b.run(b.empty)
+		want := "game::World::step00"
+		if back > 3 {
+			want = "game"
+		}
+		if got := b.processed(id).Text("signature"); got != want || asked != 3 {
+			t.Errorf("%s: signature %q, want %q; %d tries, want 3", name, got, want, asked)
+		}
 	}
 }
 

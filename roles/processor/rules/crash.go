@@ -45,6 +45,9 @@ type Crash struct {
 	Missing   []string // dumps that are listed and gone
 	Now       time.Time
 	Notes     []string
+	// Patient says that the crash can be tried again later, should something it
+	// needs not answer now.
+	Patient bool
 	// Previous is the processed crash of an earlier round, nil when there is
 	// none. Only what cannot be made again is taken from it.
 	Previous map[string]any
@@ -113,6 +116,8 @@ type WalkResult struct {
 	Output  any    // the JSON it wrote; nil when it wrote none
 	Log     string // "ERROR Name - text" when the dump cannot be read
 	Version string
+	// NoAnswer says that symbols may exist that could not be asked for.
+	NoAnswer bool
 }
 
 // Versions finds the version of a build that reports a shortened one.

@@ -7,7 +7,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"mayday/app/fault"
 )
+
+// ErrLater ends the processing of a crash that is better tried again later:
+// where the symbols do not answer, all stacks would lack names. It is of a kind
+// that counts as a try, so that nobody waits for ever.
+var ErrLater = fault.New(fault.Timeout, "the symbols do not answer")
 
 // MinidumpStackwalk walks each dump whose name begins like the main dump's.
 // What it finds in the main dump goes to the top of the processed crash, the
@@ -94,6 +101,9 @@ func (c *Crash) walk(ctx context.Context, env *Env, d Dump) (map[string]any, err
 	w := env.Walker.Walk(ctx, d, c.Raw)
 	if err := ctx.Err(); err != nil {
 		return nil, err // the program stops: nothing is known of the dump
+	}
+	if w.NoAnswer && c.Patient {
+		return nil, ErrLater
 	}
 	jd, isObject := w.Output.(map[string]any)
 	switch {
