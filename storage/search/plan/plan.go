@@ -42,10 +42,9 @@ const (
 	IntRange           // Lo ≤ value ≤ Hi
 	Real               // FLo … FHi
 	IsBool             // equals Bool
-	Words              // free text: every word, phrase or prefix of Text, in any order
 )
 
-var opNames = [...]string{"never", "and", "or", "not", "match", "equal", "contains", "prefix", "suffix", "regexp", "null", "range", "range", "is", "words"}
+var opNames = [...]string{"never", "and", "or", "not", "match", "equal", "contains", "prefix", "suffix", "regexp", "null", "range", "range", "is"}
 
 // String is the operator's name in _return_query.
 func (o Op) String() string {

@@ -26,6 +26,7 @@ func table(t testing.TB) *Fields {
 		{Name: "uptime_ts", Path: "uptime_ts", Type: Float, Storage: Double, Histogram: true},
 		{Name: "startup_crash", Path: "startup_crash", Type: Bool, Storage: Boolean},
 		{Name: "url", Path: "url", Permission: ViewPII},
+		{Name: "comments", Path: "comments", Storage: Text, Permission: ViewPII},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -64,6 +65,7 @@ func TestFilters(t *testing.T) {
 		{"negated beta version", "version=!143.0b", "not(prefix:143.0b)"},
 		{"bool", "startup_crash=!__true__", "not(is:)"},
 		{"not null", "signature=!__null__", "not(null:)"},
+		{"free text", "q=render+crash", "or(match:render match:render match:render)"},
 		{"only one negation", "signature=!!a", "not(match:!a)"},
 		{"beyond 64 bits below is all", "uptime=<99999999999999999999", "range:99999999999999999999"},
 		{"beyond 64 bits above is none", "uptime=>99999999999999999999", "never()"},
@@ -105,6 +107,7 @@ func TestErrors(t *testing.T) {
 		{"_histogram_interval.date=2d", "Bad value for parameter(s) '_histogram_interval.date'", "_histogram_interval.date", false},
 		{"_histogram_interval.uptime=big", "Enter a whole number.", "_histogram_interval.uptime", true},
 		{"_histogram_interval.uptime=0", "Bad value for parameter(s) '_histogram_interval.uptime'", "_histogram_interval.uptime", false},
+		{"q=" + strings.Repeat("a+", 30), "Bad value for parameter q: 30 words, at most 20", "q", false},
 		{"product=Nope&product=Firefox", "Not valid products: Nope", "product", false},
 	}
 	for _, tt := range tests {

@@ -22,7 +22,7 @@ type relation struct {
 // the first-level cache.
 const batchRows = 1024
 
-// Each calls f with batches of a segment's rows and their buckets.
+// each calls f with batches of a segment's rows and their buckets.
 func (q *query) each(si int, rel *relation, f func(rows, buckets []uint32)) {
 	if rel.rows != nil {
 		for lo := 0; lo < len(rel.rows); lo += batchRows {
@@ -142,7 +142,7 @@ func (c *counter) grow() error {
 	return nil
 }
 
-// Each calls f with every counted pair.
+// each calls f with every counted pair.
 func (c *counter) each(f func(bucket, id, n uint32)) {
 	if c.dense == nil {
 		for i, key := range c.keys {

@@ -126,7 +126,7 @@ type globalsCache struct {
 }
 
 // maxGlobals bounds all tables together; a field past it is numbered anew by
-// Each query.
+// each query.
 const maxGlobals = 128 << 20
 
 // get gives the table of a field, with a reference for the caller.

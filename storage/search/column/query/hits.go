@@ -113,7 +113,7 @@ type topRows struct {
 func (h *topRows) byDate() bool { return h.order[0].Field.Name == plan.DateField }
 
 // visits is the order in which segments are read: by date, those first whose
-// Rows come first.
+// rows come first.
 func (h *topRows) visits() []int {
 	out := make([]int, len(h.q.picked))
 	for i := range out {

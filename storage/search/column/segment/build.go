@@ -422,7 +422,7 @@ func (b *builder) composite(m *columnMeta, values []string) {
 	b.arena(m, secOffsets, secArena, parts.values)
 }
 
-// Fold writes the lower-cased tokens, which queries and facets see.
+// fold writes the lower-cased tokens, which queries and facets see.
 func (b *builder) fold(m *columnMeta, values []string) {
 	folded := newDictionary()
 	table := make([]uint32, len(values))

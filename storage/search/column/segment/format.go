@@ -83,7 +83,7 @@ type columnMeta struct {
 	Sections map[string]section `json:"sections"`
 }
 
-// Footer describes a segment.
+// footer describes a segment.
 type footer struct {
 	Rows    int          `json:"rows"`
 	MinDate int64        `json:"min_date"`
