@@ -52,7 +52,7 @@ func stackwalkFlags() []cli.Flag {
 		&cli.StringFlag{Name: "heuristics", Value: "best", Usage: "best, or parity for the stacks that minidump-stackwalk finds"},
 		&cli.StringSliceFlag{Name: "symbols-path", Usage: "take symbols from the directory or .sym file `PATH`; may be repeated"},
 		&cli.StringSliceFlag{Name: "symbols-url", Usage: "ask the symbol server at `URL`; may be repeated"},
-		&cli.StringFlag{Name: "symbols-cache", Usage: "keep downloaded and compiled symbols in `DIR` (default for downloads: mayday-symbols in the temporary directory)"},
+		&cli.StringFlag{Name: "symbols-cache", Usage: "keep downloaded symbols, and compiled ones for the next walk, in `DIR` (default for downloads: mayday-symbols in the temporary directory)"},
 		&cli.IntFlag{Name: "symbols-download-timeout-secs", Value: int(fetch.DefaultTimeout / time.Second), Usage: "give up a download after `N` seconds"},
 		&cli.StringFlag{Name: "evil-json", Usage: "take module signatures and the microcode version from the annotations in `FILE`"},
 		&cli.StringFlag{Name: "output-file", Usage: "print to `FILE`"},
@@ -72,6 +72,7 @@ type stackwalkRun struct {
 	verbosity int // index in verbosities
 	log       io.Writer
 	color     bool
+	close     func() // what the state's texts lie in
 }
 
 var verbosities = []string{"off", "error", "warn", "info", "debug", "trace"}
@@ -112,6 +113,8 @@ func stackwalkDump(c *cli.Context) error {
 		st, err := f.Stat()
 		r.color = err == nil && st.Mode()&fs.ModeCharDevice != 0
 	}
+	r.close = func() {}
+	defer func() { r.close() }()
 	state, err := r.walk(c.Context, options, reading)
 	if err != nil {
 		return err
@@ -151,7 +154,7 @@ func (r *stackwalkRun) walk(ctx context.Context, o stackwalk.Options, reading sy
 		return nil, r.fail(formatName(err, "IoError"), "reading", err.Error())
 	}
 	source, closeSource := r.source(reading)
-	defer closeSource()
+	r.close = closeSource
 	s, err := stackwalk.Walk(ctx, d, source, o)
 	if err != nil {
 		return nil, r.fail(formatName(err, "Internal"), "processing", err.Error())
@@ -161,7 +164,6 @@ func (r *stackwalkRun) walk(ctx context.Context, o stackwalk.Options, reading sy
 			fmt.Fprintln(r.log, "WARN", e)
 		}
 	}
-	// The state names functions by texts in the symbols: write before they go.
 	return s, nil
 }
 
@@ -179,7 +181,14 @@ func (r *stackwalkRun) source(reading symbols.Reading) (stackwalk.SymbolSource, 
 	if o.Cache == "" && len(o.URLs) > 0 {
 		o.Cache = filepath.Join(os.TempDir(), "mayday-symbols")
 	}
-	return fetch.New(o), func() {}
+	if o.Cache != "" && c.IsSet("symbols-cache") {
+		o.Compiled = filepath.Join(o.Cache, "compiled")
+	}
+	source := fetch.New(o)
+	return source, func() {
+		// Closing only gives mapped files back; the program ends next anyway.
+		_ = source.Close()
+	}
 }
 
 // write prints the state in the form that the flags ask for.

@@ -3,16 +3,19 @@ package fetch
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"mayday/app/fault"
 	"mayday/minidump/stackwalk"
 	"mayday/symbols"
+	"mayday/symbols/cache"
 	"mayday/symbols/lookup"
 )
 
@@ -36,16 +39,23 @@ type Options struct {
 	Timeout time.Duration
 	// Client does the requests; nil means one of its own.
 	Client *http.Client
+	// Compiled is the directory for compiled lookup files, which make the next
+	// walk with the same symbols start at once; "" reads texts into memory.
+	Compiled string
 }
 
 // DefaultTimeout bounds one download.
 const DefaultTimeout = 1000 * time.Second
 
-// Source finds the symbols of modules and reads them into memory. It implements
+// Source finds the symbols of modules and reads them. It implements
 // stackwalk.SymbolSource and is safe for concurrent use.
 type Source struct {
 	options Options
 	client  *http.Client
+	store   *cache.Store // nil without Options.Compiled
+
+	mu      sync.Mutex // guards handles
+	handles []*cache.Handle
 }
 
 // New returns a source for the places that o names.
@@ -57,7 +67,77 @@ func New(o Options) *Source {
 	if c == nil {
 		c = &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}
 	}
-	return &Source{options: o, client: c}
+	s := &Source{options: o, client: c}
+	if o.Compiled != "" {
+		s.store = cache.New(cache.Options{Dir: o.Compiled, Fetch: s.open, Tag: s.tag})
+	}
+	return s
+}
+
+// Close gives back the compiled files; texts that came from them must not be
+// used any more.
+func (s *Source) Close() error {
+	if s.store == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range s.handles {
+		h.Close()
+	}
+	s.handles = nil
+	return s.store.Close()
+}
+
+// tag changes when the local text of a module does; "" when there is none.
+func (s *Source) tag(_ context.Context, id symbols.ModuleID) (string, error) {
+	for _, p := range append(s.options.Paths[:len(s.options.Paths):len(s.options.Paths)], s.options.Cache) {
+		if p == "" {
+			continue
+		}
+		f, ok := openIn(p, id).(*os.File)
+		if !ok {
+			continue
+		}
+		st, err := f.Stat()
+		f.Close()
+		if err != nil {
+			continue
+		}
+		return fmt.Sprintf("%s %d %d", f.Name(), st.Size(), st.ModTime().UnixNano()), nil
+	}
+	return "", nil
+}
+
+// view is what cached and read symbols have in common.
+type view interface {
+	stackwalk.Symbols
+	Corrupt() bool
+	Module() symbols.Module
+}
+
+// view opens the symbols of id in the form that is at hand.
+func (s *Source) view(ctx context.Context, id symbols.ModuleID) (view, error) {
+	if s.store != nil {
+		h, err := s.store.Open(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		s.mu.Lock()
+		s.handles = append(s.handles, h)
+		s.mu.Unlock()
+		return h.View(s.options.Reading), nil
+	}
+	f, err := s.open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	t, err := lookup.Read(f)
+	if err != nil {
+		return nil, fault.Wrap(err, "symbols of %s", id.DebugFile)
+	}
+	return t.View(s.options.Reading), nil
 }
 
 // Symbols implements stackwalk.SymbolSource.
@@ -72,16 +152,10 @@ func (s *Source) Symbols(ctx context.Context, id symbols.ModuleID) (*stackwalk.L
 	} else if !ok {
 		return nil, fault.New(fault.NotFound, "symbols of %q: no debug id (%q)", id.CodeFile, path)
 	}
-	f, err := s.open(ctx, id)
+	v, err := s.view(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	t, err := lookup.Read(f)
-	if err != nil {
-		return nil, fault.Wrap(err, "symbols of %s", id.DebugFile)
-	}
-	v := t.View(s.options.Reading)
 	found.Corrupt, found.URL = v.Corrupt(), v.Module().URL
 	if !(found.Corrupt && s.options.Reading == symbols.Parity) {
 		found.Symbols = v
