@@ -97,28 +97,58 @@ func (w *walker) walkThreads() {
 	requesting, known := d.RequestingThread()
 	w.state.Threads = make([]Thread, len(d.Threads))
 	for i := range d.Threads {
-		from, to := &d.Threads[i], &w.state.Threads[i]
-		to.ID = from.ID()
-		if b := d.Breakpad; b != nil && b.HasDumpThread && b.DumpThread == to.ID {
-			continue // the thread that wrote the dump has nothing to tell
-		}
-		c, _ := d.Context(from.Raw.Context)
-		if known && requesting == to.ID {
+		if known && requesting == d.Threads[i].ID() && !w.dumper(d.Threads[i].ID()) {
 			w.state.RequestingThread = i
-			if e := w.exceptionContext(); e != nil {
-				c = e
-			}
 		}
-		if from.HasName {
-			to.Name = &from.Name
-		}
-		if a, ok := d.LastErrorAddress(from); ok {
-			if v, ok := d.Uint(a, 4); ok {
-				to.LastError = reason.WindowsError(uint32(v))
-			}
-		}
-		w.walkThread(u, from, to, c)
 	}
+	// The crashed thread comes first: if a limit ends the walk, not there. What
+	// the other walker says about modules of one name depends on the order.
+	first := w.state.RequestingThread
+	if w.options.Heuristics == unwind.Parity {
+		first = -1
+	}
+	if first >= 0 {
+		w.thread(u, first)
+	}
+	for i := range d.Threads {
+		if i != first {
+			w.thread(u, i)
+		}
+	}
+}
+
+// dumper reports whether a thread is the one that wrote the dump: it has
+// nothing to tell.
+func (w *walker) dumper(id uint32) bool {
+	b := w.dump.Breakpad
+	return b != nil && b.HasDumpThread && b.DumpThread == id
+}
+
+// thread describes and walks a thread.
+func (w *walker) thread(u *unwind.Walker, i int) {
+	d, from, to := w.dump, &w.dump.Threads[i], &w.state.Threads[i]
+	to.ID = from.ID()
+	if w.dumper(to.ID) {
+		return
+	}
+	if from.HasName {
+		to.Name = &from.Name
+	}
+	if a, ok := d.LastErrorAddress(from); ok {
+		if v, ok := d.Uint(a, 4); ok {
+			to.LastError = reason.WindowsError(uint32(v))
+		}
+	}
+	if to.Truncated = u.Spent(); to.Truncated != "" && i != w.state.RequestingThread {
+		return
+	}
+	c, _ := d.Context(from.Raw.Context)
+	if id, known := d.RequestingThread(); known && id == to.ID {
+		if e := w.exceptionContext(); e != nil {
+			c = e
+		}
+	}
+	w.walkThread(u, from, to, c)
 }
 
 // exceptionContext are the registers at the exception; nil when they cannot be

@@ -61,6 +61,20 @@ func NewWalker(p Process) *Walker {
 	return w
 }
 
+// Spent says which limit on all threads together is used up, "" while none is:
+// further walks would yield next to nothing.
+func (w *Walker) Spent() string {
+	switch {
+	case w.frames.Load() <= 0:
+		return truncatedDump
+	case w.words.Load() <= 0:
+		return truncatedScan
+	case w.programs.Load() < 0:
+		return truncatedPrograms
+	}
+	return ""
+}
+
 // Walk walks one thread. When ctx ends, or a limit is reached, the frames so
 // far are returned with the reason.
 func (w *Walker) Walk(ctx context.Context, t Thread) CallStack {

@@ -1,0 +1,232 @@
+package stackwalk
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"mayday/app/fault"
+	"mayday/minidump"
+	"mayday/minidump/format"
+	"mayday/minidump/synth"
+	"mayday/minidump/unwind"
+	"mayday/symbols"
+	"mayday/symbols/lookup"
+)
+
+// texts is a SymbolSource over .sym texts by debug id.
+type texts map[string][]byte
+
+func (s texts) Symbols(_ context.Context, id symbols.ModuleID) (*Loaded, error) {
+	b, ok := s[id.DebugID]
+	if !ok {
+		return nil, fault.New(fault.NotFound, "no symbols of %s", id.DebugFile)
+	}
+	t, err := lookup.Read(bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	return &Loaded{Symbols: t.View(symbols.Best)}, nil
+}
+
+// program is a made-up crash of a program with one function that calls itself.
+func program(cpu synth.CPU, os synth.OS, depth int) (*synth.Crash, texts) {
+	b := &synth.Binary{CPU: cpu, OS: os, Path: "/opt/app", ID: [16]byte{1, 2, 3}, Base: 0x400000, Size: 0x10000, Functions: []synth.Function{
+		{Name: "recurse", File: "app.c", Line: 10, Address: 0x1000, Size: 0x100, Frame: synth.CFI, Locals: 0x20},
+	}}
+	c := &synth.Crash{CPU: cpu, OS: os, Binaries: []*synth.Binary{b}, Threads: []synth.Stack{{ID: 1, Name: "main"}}, Fault: synth.Fault{Code: 11, Flags: 1, Address: 8}}
+	for range depth {
+		c.Threads[0].Calls = append(c.Threads[0].Calls, synth.Call{Binary: b, Offset: 0x1040})
+	}
+	return c, texts{b.DebugID(): b.Sym()}
+}
+
+func open(t testing.TB, b []byte) *minidump.Dump {
+	t.Helper()
+	d, err := minidump.FromBytes(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// A crash on every CPU is found with function, file and line of every frame.
+func TestWalkEveryCPU(t *testing.T) {
+	for _, cpu := range []synth.CPU{synth.X86, synth.AMD64, synth.ARM, synth.ARM64} {
+		t.Run(cpu.String(), func(t *testing.T) {
+			c, source := program(cpu, synth.LinuxOS, 5)
+			s, err := Walk(context.Background(), open(t, c.Dump().Bytes()), source, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := c.Expected(0)
+			frames := s.Threads[0].Frames
+			if len(frames) < len(want) {
+				t.Fatalf("%d frames, want %d", len(frames), len(want))
+			}
+			for i, f := range frames[:len(want)] {
+				if f.Function != want[i].Function.Name || f.File != want[i].File || int(f.Line) != want[i].Line {
+					t.Errorf("frame %d: got %s %s:%d (%s), want %+v", i, f.Function, f.File, f.Line, f.Trust, want[i])
+				}
+			}
+			if s.RequestingThread != 0 || s.Crash.Reason != "SIGSEGV / SEGV_MAPERR" {
+				t.Errorf("thread %d, reason %q", s.RequestingThread, s.Crash.Reason)
+			}
+			if m := s.Modules[0].Symbols; !m.Loaded || m.Missing || m.Corrupt {
+				t.Errorf("symbols %+v", m)
+			}
+		})
+	}
+}
+
+func TestWalkNeedsSystemAndThreads(t *testing.T) {
+	for _, c := range []struct {
+		d    synth.Dump
+		want string
+	}{
+		{synth.Dump{System: &synth.System{CPU: synth.AMD64}}, minidump.MissingThreadList},
+		{synth.Dump{Threads: []synth.Thread{{ID: 1}}}, minidump.MissingSystemInfo},
+	} {
+		_, err := Walk(context.Background(), open(t, c.d.Bytes()), nil, Options{})
+		var e *minidump.FormatError
+		if !errors.As(err, &e) || e.Name != c.want {
+			t.Errorf("got %v, want %s", err, c.want)
+		}
+	}
+}
+
+func TestWalkEndsWithItsContext(t *testing.T) {
+	c, source := program(synth.AMD64, synth.LinuxOS, 5000)
+	d := open(t, c.Dump().Bytes())
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := Walk(ctx, d, source, Options{}); !fault.Is(err, fault.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	ctx, cancel = context.WithDeadline(context.Background(), time.Unix(1, 0))
+	defer cancel()
+	s, err := Walk(ctx, d, source, Options{})
+	if err != nil || s.Truncated == "" {
+		t.Errorf("past its deadline: %v, %+v", err, s)
+	}
+}
+
+// panics is a source with a bug.
+type panics struct{}
+
+func (panics) Symbols(context.Context, symbols.ModuleID) (*Loaded, error) { panic("a bug") }
+
+func TestWalkRecovers(t *testing.T) {
+	c, _ := program(synth.AMD64, synth.LinuxOS, 2)
+	if _, err := Walk(context.Background(), open(t, c.Dump().Bytes()), panics{}, Options{}); !fault.Is(err, fault.Internal) || !strings.Contains(err.Error(), "a bug") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// crowd is a dump of 30 MB that lists as many threads as fit, all with the
+// registers and the stack of the first.
+func crowd(t testing.TB) []byte {
+	c, _ := program(synth.AMD64, synth.LinuxOS, 50)
+	small := c.Dump()
+	small.Raw = []synth.Raw{{Kind: 0xffff}} // a place in the directory, so that locations hold
+	d := open(t, small.Bytes())
+	raw := d.Threads[0].Raw
+	const n = 30<<20/format.ThreadSize - 1000
+	list := binary.LittleEndian.AppendUint32(make([]byte, 0, 4+n*format.ThreadSize), n)
+	for i := range uint32(n) {
+		raw.ID = i
+		list, _ = binary.Append(list, binary.LittleEndian, &raw)
+	}
+	small.Raw = []synth.Raw{{Kind: uint32(format.StreamThreadList), Data: list}}
+	b := small.Bytes()
+	if again := open(t, b); len(again.Threads) != n {
+		t.Fatalf("%d threads", len(again.Threads))
+	} else if _, err := again.Context(again.Threads[n-1].Raw.Context); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Any dump under 30 MB is walked within two seconds of CPU and bounded memory,
+// even one made to take long.
+func TestHostileDumpIsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	b := crowd(t)
+	for _, h := range []unwind.Heuristics{unwind.Best, unwind.Parity} {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		start := time.Now()
+		s, err := Walk(context.Background(), open(t, b), nil, Options{Heuristics: h})
+		if err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		t.Logf("heuristics %d: %v, %d MB allocated for %d MB, truncated %q", h, time.Since(start), (after.TotalAlloc-before.TotalAlloc)>>20, len(b)>>20, s.Truncated)
+		// Other programs run beside tests: the limit here is far from tight.
+		if took := time.Since(start); took > 20*time.Second {
+			t.Errorf("took %v", took)
+		}
+		if s.Truncated == "" {
+			t.Error("nothing was cut short")
+		}
+	}
+}
+
+func FuzzWalk(f *testing.F) {
+	c, source := program(synth.AMD64, synth.LinuxOS, 3)
+	f.Add(c.Dump().Bytes())
+	w, _ := program(synth.X86, synth.Windows, 3)
+	f.Add(w.Dump().Bytes())
+	a, _ := program(synth.ARM64, synth.MacOS, 3)
+	f.Add(a.Dump().Bytes())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, err := minidump.FromBytes(b)
+		if err != nil {
+			return
+		}
+		s, err := Walk(context.Background(), d, source, Options{Registers: true})
+		if err != nil {
+			if fault.Is(err, fault.Internal) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if _, err := s.Document(); err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if err := s.Text(&out, TextOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func BenchmarkWalkSmall(b *testing.B) {
+	c, _ := program(synth.AMD64, synth.LinuxOS, 20)
+	data := c.Dump().Bytes()
+	for b.Loop() {
+		if _, err := Walk(context.Background(), open(b, data), nil, Options{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkWalkOverflow(b *testing.B) {
+	c, source := program(synth.AMD64, synth.LinuxOS, 15_000)
+	data := c.Dump().Bytes()
+	for b.Loop() {
+		s, err := Walk(context.Background(), open(b, data), source, Options{})
+		if err != nil || len(s.Threads[0].Frames) < 15_000 {
+			b.Fatal(err, len(s.Threads[0].Frames))
+		}
+		s.AppendJSON(nil)
+	}
+}
