@@ -71,6 +71,7 @@ func (c *Collector) refuseBody(ctx echo.Context, w *wire, err error, encoding st
 	}
 	// The body was not read to its end, so the connection cannot be used again.
 	ctx.Response().Header().Set("Connection", "close")
+	w.discard()
 	var limit limitError
 	switch {
 	case errors.As(err, &limit):

@@ -57,6 +57,9 @@ func TestLimits(t *testing.T) {
 		return usual(field{"x", strings.Repeat("a", size-rest)})
 	}
 	jsonBody := []byte("--" + boundary + "\r\nContent-Disposition: form-data; name=\"extra\"\r\nContent-Type: application/json\r\n\r\n{\"a\":\"" + strings.Repeat("x", 64*kb) + "\"}\r\n--" + boundary + "--\r\n")
+	values := func(n int) []byte { // an object and a list, counted from one, and commas
+		return bytes.Replace(jsonBody, []byte(`"`+strings.Repeat("x", 64*kb)+`"`), []byte("["+strings.Repeat("0,", n-3)+`"\\\",,"]`), 1)
+	}
 	unpackedBase := len(usual(field{"@large", ""}))
 	for _, c := range []struct {
 		name    string
@@ -72,6 +75,8 @@ func TestLimits(t *testing.T) {
 		{"annotations at the limit", text(64 * kb), nil, 200},
 		{"annotations past the limit", text(64*kb + 1), nil, 413},
 		{"JSON past the limit", jsonBody, nil, 413},
+		{"values at the limit", values(1000), nil, 200},
+		{"values past the limit", values(1001), nil, 413},
 		{"parts at the limit", usual(many(97, "a%d")...), nil, 200},
 		{"parts past the limit", usual(many(98, "a%d")...), nil, 413},
 		{"dumps at the limit", usual(many(4, "@a%d")...), nil, 200},

@@ -136,6 +136,9 @@ func (p *payload) json(m *multipart) error {
 		}
 		p.text = append(p.text, chunk...)
 	}
+	if countValues(p.text) > valuesPerPart*p.limits.Parts {
+		return errParts
+	}
 	values, err := parseJSON(p.text)
 	p.text = nil // it may be large
 	if err != nil {
@@ -144,6 +147,28 @@ func (p *payload) json(m *multipart) error {
 	p.fromJSON = true
 	p.annotations = values
 	return nil
+}
+
+// valuesPerPart is how many values JSON may hold for each part that a form may
+// have: a value of two bytes takes a hundred in memory, so bytes alone do not
+// bound them.
+const valuesPerPart = 10
+
+// countValues counts the values in JSON by what separates them. Text that is
+// no JSON has some count too.
+func countValues(text []byte) int {
+	n, quoted := 1, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == ',' || c == '{' || c == '['):
+			n++
+		}
+	}
+	return n
 }
 
 // parseJSON reads an object of annotations.

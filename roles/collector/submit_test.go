@@ -364,7 +364,7 @@ func TestMalformed(t *testing.T) {
 		{"control character in JSON", jsonPart("{\"a\":\"\n\"}"), nil, "invalid_json"},
 		{"junk after JSON", jsonPart("{} x"), nil, "invalid_json"},
 		{"JSON that is not UTF-8", jsonPart("{\"a\":\"\xff\"}"), nil, "invalid_json"},
-		{"deep JSON", jsonPart(strings.Repeat("[", 200_000)), nil, "invalid_json"},
+		{"deep JSON", jsonPart(strings.Repeat("[", 50_000)), nil, "invalid_json"},
 		{"JSON list", jsonPart("[1]"), nil, "invalid_json_value"},
 		{"JSON null", jsonPart("null"), nil, "invalid_json_value"},
 		{"empty JSON", jsonPart("{}"), nil, "no_annotations"},

@@ -81,6 +81,22 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, w.err
 }
 
+// What is read of a body that is refused: a client that is still sending would
+// have its connection reset and never see the answer.
+const (
+	maxDiscard  = 64 << 20
+	discardTime = 10 * time.Second
+)
+
+// discard reads what the client still sends, within bounds.
+func (w *wire) discard() {
+	if w.err != nil && w.err != errBody {
+		return // at its end, or no longer sending
+	}
+	_ = w.control.SetReadDeadline(time.Now().Add(discardTime)) // as in Read
+	_, _ = io.CopyN(io.Discard, w.body, maxDiscard)            // best effort
+}
+
 // unpacked counts what comes out of decompression and stops past the limit.
 type unpacked struct {
 	r     io.Reader
