@@ -12,6 +12,8 @@ type Input struct {
 	Mappings *minidump.Mappings
 	// Address is the crash address as reported.
 	Address uint64
+	// Best finds what minidump-stackwalk does not: it decodes arm64 too.
+	Best bool
 }
 
 // Result is what was found. Its zero value says nothing.
@@ -105,7 +107,7 @@ func Analyze(in Input) Result {
 
 // instruction decodes the instruction and works out what it does.
 func (s *scene) instruction() {
-	if s.cpu != format.AMD64 {
+	if s.cpu != format.AMD64 && (s.cpu != format.ARM64 || !s.in.Best) {
 		return
 	}
 	ip := s.context.IP()
@@ -113,7 +115,12 @@ func (s *scene) instruction() {
 	if r == nil {
 		return
 	}
-	code := decode(r.Bytes(ip, min(maxInstruction, r.Size-(ip-r.Base))))
+	bytes := r.Bytes(ip, min(maxInstruction, r.Size-(ip-r.Base)))
+	if s.cpu == format.ARM64 {
+		s.arm64(bytes)
+		return
+	}
+	code := decode(bytes)
 	if code == nil {
 		return
 	}

@@ -7,8 +7,9 @@
 //
 // Instructions of x86-64 are decoded by the table in opcodes.tsv; the text follows
 // the one that minidump-stackwalk prints, and so do the rules, which are
-// Mozilla's. EVEX (AVX-512) and 3DNow! instructions are not in the table. Other processors get what needs no instruction: bit flips, but not
-// on arm64, where plain offsets look like flipped bits too often.
+// Mozilla's. EVEX (AVX-512) and 3DNow! instructions are not in the table. On arm64 the Best heuristics name the instruction and
+// the memory it touches (golang.org/x/arch decodes it). Other processors get what
+// needs no instruction: bit flips, but not on arm64, where plain offsets look like flipped bits too often.
 //
 // Everything is a hint for people, not proof.
 package analysis

@@ -277,6 +277,6 @@ func (c code) Executable(address uint64) (executable, known bool) {
 // analyse looks at the crashing instruction.
 func (w *walker) analyse() {
 	if a := w.state.Crash.Address; a != nil {
-		w.state.Crash.Result = analysis.Analyze(analysis.Input{Dump: w.dump, Mappings: w.mappings, Address: *a})
+		w.state.Crash.Result = analysis.Analyze(analysis.Input{Dump: w.dump, Mappings: w.mappings, Address: *a, Best: w.options.Heuristics == unwind.Best})
 	}
 }
