@@ -50,26 +50,49 @@ func (x *index) find(s *blockStore, key uint64) (e entry, pos int, ok bool) {
 		return entry{}, 0, false
 	}
 	want := uint32(min(key-c.base, 1<<32-1))
-	i := 0
-	switch n := int(c.count); {
-	case want < key32(keys, 0):
-	case int(key32(keys, n-1)) == n-1: // ids are mostly dense
-		i = min(int(want), n-1) + 1
-	default: // without branches on the keys, which nobody can predict
-		at := 0
-		for n > 1 {
-			half := n >> 1
-			if key32(keys, at+half) <= want {
-				at += half
-			}
-			n -= half
-		}
-		i = at + 1
-	}
+	i := search(keys, int(c.count), want)
 	if i == 0 {
 		return entry{}, 0, false
 	}
 	return entry{c.base + uint64(key32(keys, i-1)), key32(vals, i-1)}, int(c.first) + i - 1, true
+}
+
+// search counts the n sorted keys that are not above want. Ids are mostly
+// dense, and addresses spread so evenly that the place of one is known nearly:
+// the search starts there, which touches far less memory than halving does.
+func search(keys []byte, n int, want uint32) int {
+	last := key32(keys, n-1)
+	switch {
+	case want >= last:
+		return n
+	case want < key32(keys, 0):
+		return 0
+	case int(last) == n-1:
+		return int(want) + 1
+	}
+	at := int(uint64(want) * uint64(n-1) / uint64(last))
+	end := n - 1 // keys[at] <= want < keys[end]
+	if step := 16; key32(keys, at) <= want {
+		for at+step < end && key32(keys, at+step) <= want {
+			at += step
+			step *= 2
+		}
+		end = min(end, at+step)
+	} else {
+		end = at
+		for at = max(end-step, 0); at > 0 && key32(keys, at) > want; at = max(end-step, 0) {
+			end = at
+			step *= 2
+		}
+	}
+	for n := end - at; n > 1; { // without branches on the keys, which nobody can predict
+		half := n >> 1
+		if key32(keys, at+half) <= want {
+			at += half
+		}
+		n -= half
+	}
+	return at + 1
 }
 
 // get returns the last entry whose key is key.
