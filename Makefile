@@ -56,6 +56,10 @@ browser:
 screenshots:
 	MAYDAY_SCREENSHOTS=../out $(GO) test -count=1 -run Screenshots ./test/browser
 
+## make truth        source lines of live crashes against gdb (needs gcc, g++, rustc, gdb, dump_syms)
+truth:
+	MAYDAY_TRUTH=1 $(GO) test -count=1 -timeout 30m -v -run TestTruth ./test/truth
+
 ## make docs         renew config.example.yaml
 docs:
 	$(GO) run . config --example > config.example.yaml
