@@ -171,3 +171,30 @@ func TestCrashSignature(t *testing.T) {
 		}
 	}
 }
+
+func TestCatalogAPIs(t *testing.T) {
+	i := newInstance(t, config.Web{})
+	for id, signatures := range map[int64][]string{7: {"a", "b"}, 9: {"b"}, 11: {"c"}} {
+		if err := i.catalog.SaveBugs(t.Context(), id, signatures); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, v := range []string{"63.0b4", "63.0rc1"} {
+		if err := i.catalog.SaveVersion(t.Context(), catalog.ProductVersion{Product: "Kite", Channel: "Beta", BuildID: "1", Version: v}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for target, want := range map[string]string{
+		"/api/Bugs/?signatures=a":                                  `{"hits":[{"id":7,"signature":"a"},{"id":7,"signature":"b"}],"total":2}`,
+		"/api/Bugs/?signatures=none":                               `{"hits":[],"total":0}`,
+		"/api/SignaturesByBugs/?bug_ids=9&bug_ids=11":              `{"hits":[{"id":9,"signature":"b"},{"id":11,"signature":"c"}],"total":2}`,
+		"/api/SignaturesByBugs/?bug_ids=x":                         `{"error":"Bad request: BadArgumentError: Bad value for parameter(s) 'bug_ids'"}`,
+		"/api/VersionString/?product=Kite&channel=beta&build_id=1": `{"hits":[{"version_string":"63.0b4"}],"total":1}`,
+		"/api/VersionString/?product=Kite":                         `{"errors":{"build_id":["This field is required."],"channel":["This field is required."]}}`,
+		"/api/NoOp/?product=bad":                                   `{"error":"Bad request: BadArgumentError: Bad product"}`,
+	} {
+		if got := i.do("GET", target, "", nil).Body.String(); got != want {
+			t.Errorf("%s answers %s, want %s", target, got, want)
+		}
+	}
+}

@@ -198,13 +198,3 @@ func (a *API) indexed(c echo.Context, id storage.CrashID) (bool, error) {
 	}
 	return r.Total > 0, nil
 }
-
-func (a *API) noOp(c echo.Context) error {
-	switch c.QueryParam("product") {
-	case "":
-		return formError("product", "This field is required.")
-	case "bad":
-		return badRequest("Bad value for parameter(s) 'product'")
-	}
-	return writeJSON(c, http.StatusOK, map[string]any{"hits": []any{}, "total": 0})
-}
