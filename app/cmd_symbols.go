@@ -19,8 +19,8 @@ import (
 
 func cmdSymbols() *cli.Command {
 	return &cli.Command{
-		Name: "symbols", Usage: "check and convert debug symbols",
-		Subcommands: []*cli.Command{cmdSymbolsCheck(), cmdSymbolsConvert()},
+		Name: "symbols", Usage: "upload, check and convert debug symbols",
+		Subcommands: []*cli.Command{cmdSymbolsUpload(), cmdSymbolsCheck(), cmdSymbolsConvert()},
 	}
 }
 

@@ -279,6 +279,9 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	if err := s.files.InterruptedSymbolUploads(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // stopped before it began
+		}
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)

@@ -1,0 +1,368 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"mime/multipart"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
+
+	"mayday/app/fault"
+	"mayday/symbols"
+	"mayday/symbols/server/binary"
+	"mayday/symbols/sym"
+)
+
+const (
+	// uploadBatch is how many files are announced at a time.
+	uploadBatch = 500
+	// uploadTries is how often a file is sent before the command gives up; each
+	// try goes on where the last one broke off.
+	uploadTries = 6
+)
+
+func cmdSymbolsUpload() *cli.Command {
+	return &cli.Command{
+		Name: "upload", ArgsUsage: "PATH…", Usage: "send debug symbols to a symbol server",
+		Description: "Sends each Breakpad symbol file (.sym) and each debug file (ELF, Mach-O, PE, PDB) that is named or lies\n" +
+			"below a named directory. Symbol files that the server has already are not sent again, and one that broke off\n" +
+			"goes on where it stopped. The token is also read from the environment variable MAYDAY_TOKEN.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "url", Value: "http://127.0.0.1:8000", Usage: "`ADDRESS` of the server"},
+			&cli.StringFlag{Name: "token", Usage: "API `TOKEN` with the permission upload_symbols or upload_try_symbols"},
+			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: 4, Usage: "send `N` files at a time"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only what fails and the sum"},
+		},
+		Action: uploadSymbols,
+	}
+}
+
+// symbolUpload is one run of the command.
+type symbolUpload struct {
+	url, token string
+	quiet      bool
+	out        io.Writer
+	client     *http.Client
+
+	sent, had, bytes atomic.Int64
+}
+
+// found is a file to send.
+type found struct {
+	path string
+	key  string // "" for a raw debug file
+	size int64
+	md5  string
+}
+
+func uploadSymbols(c *cli.Context) error {
+	if c.NArg() == 0 {
+		return usageError{fmt.Errorf("symbols upload takes files or directories")}
+	}
+	if n := c.Int("jobs"); n < 1 || n > 64 {
+		return usageError{fmt.Errorf("--jobs %d is not between 1 and 64", n)}
+	}
+	token := c.String("token")
+	for _, v := range environ(c) {
+		if value, ok := strings.CutPrefix(v, "MAYDAY_TOKEN="); ok && token == "" {
+			token = value
+		}
+	}
+	if token == "" {
+		return usageError{fmt.Errorf("symbols upload needs --token or MAYDAY_TOKEN")}
+	}
+	u := &symbolUpload{url: strings.TrimRight(c.String("url"), "/"), token: token, quiet: c.Bool("quiet"), out: c.App.ErrWriter, client: &http.Client{}}
+	var syms, raw []found
+	for _, arg := range c.Args().Slice() {
+		err := filepath.WalkDir(arg, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			f, err := lookAt(path)
+			switch {
+			case err != nil:
+				return err
+			case f == nil && path == arg:
+				return fault.New(fault.Invalid, "%s: neither a symbol file nor a debug file", path)
+			case f == nil:
+			case f.key != "":
+				syms = append(syms, *f)
+			default:
+				raw = append(raw, *f)
+			}
+			return nil
+		})
+		if err != nil {
+			return fault.Wrap(err, "%s", arg)
+		}
+	}
+	for len(syms) > 0 {
+		n := min(len(syms), uploadBatch)
+		if err := u.batch(c.Context, syms[:n], c.Int("jobs")); err != nil {
+			return err
+		}
+		syms = syms[n:]
+	}
+	group, ctx := errgroup.WithContext(c.Context)
+	group.SetLimit(c.Int("jobs"))
+	for _, f := range raw {
+		group.Go(func() error { return fault.Wrap(u.sendRaw(ctx, f), "%s", f.path) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.App.Writer, "%d files sent (%d bytes), %d were there already\n", u.sent.Load(), u.bytes.Load(), u.had.Load())
+	return nil
+}
+
+// lookAt finds out whether a file is worth sending, and as what; nil when not.
+func lookAt(path string) (*found, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fault.As(fault.Invalid, err, "open")
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fault.As(fault.Invalid, err, "open")
+	}
+	if !strings.HasSuffix(path, ".sym") {
+		if _, err := binary.Identify(f, info.Size()); err != nil {
+			return nil, nil // some other file
+		}
+		return &found{path: path, size: info.Size()}, nil
+	}
+	sum := md5.New()
+	first := sym.NewScanner(io.TeeReader(io.LimitReader(f, 4096), sum))
+	if !first.Scan() || first.Record().Kind != sym.KindModule {
+		return nil, fault.New(fault.Malformed, "%s does not begin with a MODULE record", path)
+	}
+	r := first.Record()
+	key, ok := symbols.ModuleID{DebugFile: string(r.Text), DebugID: string(r.ModuleID)}.Path()
+	if !ok {
+		return nil, fault.New(fault.Malformed, "%s has the unusable debug id %q", path, r.ModuleID)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, fault.As(fault.Unavailable, err, "read %s", path)
+	}
+	sum.Reset()
+	n, err := io.Copy(sum, f)
+	if err != nil {
+		return nil, fault.As(fault.Unavailable, err, "read %s", path)
+	}
+	return &found{path: path, key: key, size: n, md5: hex.EncodeToString(sum.Sum(nil))}, nil
+}
+
+// call does one request and decodes its answer into out; an answer that is no
+// success is an error with the server's words.
+func (u *symbolUpload) call(ctx context.Context, method, address string, body io.Reader, header map[string]string, out any) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, address, body)
+	if err != nil {
+		return nil, fault.As(fault.Invalid, err, "--url")
+	}
+	r.Header.Set("User-Agent", "mayday/"+version().Version)
+	for k, v := range header {
+		r.Header.Set(k, v)
+	}
+	resp, err := u.client.Do(r)
+	if err != nil {
+		return nil, fault.As(fault.Unavailable, err, "symbol server")
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	if err != nil {
+		return nil, fault.As(fault.Unavailable, err, "symbol server")
+	}
+	if resp.StatusCode == http.StatusPermanentRedirect {
+		return resp, nil
+	}
+	if resp.StatusCode >= 300 {
+		kind := fault.Invalid
+		if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
+			kind = fault.Unavailable
+		}
+		var said struct {
+			Error string `json:"error"`
+		}
+		_ = json.Unmarshal(text, &said) // then the status alone has to do
+		return nil, fault.New(kind, "%s answers %s %s", address, resp.Status, said.Error)
+	}
+	if out == nil {
+		return resp, nil
+	}
+	return resp, fault.As(fault.Malformed, json.Unmarshal(text, out), "answer of %s", address)
+}
+
+// batch announces symbol files and sends those that the server lacks.
+func (u *symbolUpload) batch(ctx context.Context, files []found, jobs int) error {
+	type announced struct {
+		Key  string `json:"key"`
+		Size int64  `json:"size"`
+		MD5  string `json:"md5_hash"`
+	}
+	var request struct {
+		Files []announced `json:"files"`
+	}
+	for _, f := range files {
+		request.Files = append(request.Files, announced{f.key, f.size, f.md5})
+	}
+	body, err := json.Marshal(request)
+	if err != nil {
+		return fault.As(fault.Internal, err, "request")
+	}
+	var answer struct {
+		Files []struct {
+			Action struct {
+				Type, URL, Msg string
+				Encoding       string `json:"content_encoding"`
+			} `json:"action"`
+		} `json:"files"`
+	}
+	_, err = u.call(ctx, http.MethodPost, u.url+"/upload/v2/", bytes.NewReader(body), map[string]string{"Auth-Token": u.token, "Content-Type": "application/json"}, &answer)
+	if err != nil {
+		return err
+	}
+	if len(answer.Files) != len(files) {
+		return fault.New(fault.Malformed, "the server answers about %d files of %d", len(answer.Files), len(files))
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(jobs)
+	for i, a := range answer.Files {
+		switch a.Action.Type {
+		case "skip":
+			u.had.Add(1)
+		case "upload":
+			group.Go(func() error { return u.send(ctx, files[i], a.Action.URL, a.Action.Encoding == "gzip") })
+		default:
+			group.Go(func() error { return fault.New(fault.Invalid, "%s: %s", files[i].path, a.Action.Msg) })
+		}
+	}
+	return group.Wait()
+}
+
+// send sends one file, and goes on where a try broke off.
+func (u *symbolUpload) send(ctx context.Context, f found, address string, packed bool) (err error) {
+	defer fault.In(&err, "%s", f.path)
+	in, err := os.Open(f.path)
+	if err != nil {
+		return fault.As(fault.Invalid, err, "open")
+	}
+	defer in.Close()
+	if packed {
+		z, err := gzipFile(in)
+		if err != nil {
+			return err
+		}
+		defer os.Remove(z.Name())
+		defer z.Close()
+		in = z
+	}
+	info, err := in.Stat()
+	if err != nil {
+		return fault.As(fault.Unavailable, err, "read")
+	}
+	from, pause := int64(0), time.Second
+	for try := 1; ; try++ {
+		header := map[string]string{"Content-Type": "application/octet-stream"}
+		if from > 0 {
+			header["Content-Range"] = fmt.Sprintf("bytes %d-%d/%d", from, info.Size()-1, info.Size())
+		}
+		_, err = u.call(ctx, http.MethodPut, address, io.NewSectionReader(in, from, info.Size()-from), header, nil)
+		if err == nil {
+			u.sent.Add(1)
+			u.bytes.Add(info.Size())
+			if !u.quiet {
+				fmt.Fprintf(u.out, "sent %s\n", f.key)
+			}
+			return nil
+		}
+		if try == uploadTries || !fault.Is(err, fault.Unavailable) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fault.Wrap(ctx.Err(), "wait")
+		case <-time.After(pause):
+		}
+		pause *= 2
+		from = u.reached(ctx, address, info.Size())
+	}
+}
+
+// reached asks how much of a file the server has.
+func (u *symbolUpload) reached(ctx context.Context, address string, size int64) int64 {
+	resp, err := u.call(ctx, http.MethodPut, address, nil, map[string]string{"Content-Range": fmt.Sprintf("bytes */%d", size)}, nil)
+	if err != nil {
+		return 0
+	}
+	var last int64
+	if _, err := fmt.Sscanf(resp.Header.Get("Range"), "bytes=0-%d", &last); err != nil || last+1 >= size {
+		return 0
+	}
+	return last + 1
+}
+
+// gzipFile packs a file into a temporary one, so that a try can go on anywhere.
+func gzipFile(in io.Reader) (_ *os.File, err error) {
+	f, err := os.CreateTemp("", "mayday-sym-*.gz")
+	if err != nil {
+		return nil, fault.As(fault.Unavailable, err, "temporary file")
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	z := gzip.NewWriter(f)
+	if _, err := io.Copy(z, in); err != nil {
+		return nil, fault.As(fault.Unavailable, err, "pack")
+	}
+	return f, fault.As(fault.Unavailable, z.Close(), "pack")
+}
+
+// sendRaw sends a raw debug file as a form, streamed from disk.
+func (u *symbolUpload) sendRaw(ctx context.Context, f found) error {
+	in, err := os.Open(f.path)
+	if err != nil {
+		return fault.As(fault.Invalid, err, "open")
+	}
+	defer in.Close()
+	pr, pw := io.Pipe()
+	m := multipart.NewWriter(pw)
+	go func() {
+		part, err := m.CreateFormFile("file", filepath.Base(f.path))
+		if err == nil {
+			_, err = io.Copy(part, in)
+		}
+		if err == nil {
+			err = m.Close()
+		}
+		pw.CloseWithError(err) // ends the request
+	}()
+	defer pr.Close() // ends the goroutine when the request ended early
+	_, err = u.call(ctx, http.MethodPost, u.url+"/upload/debug/", pr, map[string]string{"Auth-Token": u.token, "Content-Type": m.FormDataContentType()}, nil)
+	if err != nil {
+		return err
+	}
+	u.sent.Add(1)
+	u.bytes.Add(f.size)
+	if !u.quiet {
+		fmt.Fprintf(u.out, "sent %s\n", f.path)
+	}
+	return nil
+}
