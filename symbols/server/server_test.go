@@ -513,8 +513,7 @@ func TestMissing(t *testing.T) {
 
 func TestUploadByURL(t *testing.T) {
 	key := "a.so/" + id1 + "/a.so.sym"
-	var there *httptest.Server
-	there = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	there := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/go.zip":
 			http.Redirect(w, r, "/there.zip", http.StatusFound)
