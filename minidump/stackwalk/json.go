@@ -16,15 +16,17 @@ import (
 // JSON writes the state in minidump-stackwalk's schema, with keys in
 // alphabetical order; pretty indents it by two spaces.
 func (s *State) JSON(w io.Writer, pretty bool) error {
-	b := s.AppendJSON(nil)
-	if pretty {
-		var out bytes.Buffer
-		if err := json.Indent(&out, b, "", "  "); err != nil {
-			return err
-		}
-		b = out.Bytes()
+	if !pretty {
+		e := &encoder{width: 2 * s.System.CPU.PointerSize(), w: w}
+		e.state(s)
+		e.flush(0, 0)
+		return e.err
 	}
-	_, err := w.Write(b)
+	var out bytes.Buffer
+	if err := json.Indent(&out, s.AppendJSON(nil), "", "  "); err != nil {
+		return err
+	}
+	_, err := w.Write(out.Bytes())
 	return err
 }
 
@@ -42,8 +44,26 @@ func (s *State) AppendJSON(b []byte) []byte {
 // value pairs, then close.
 type encoder struct {
 	b     []byte
+	w     io.Writer // nil keeps everything in b
+	err   error
 	width int // digits of an address
 }
+
+// flush hands what exceeds limit to the writer, but for the last bytes kept:
+// key looks at the last one.
+func (e *encoder) flush(limit, kept int) {
+	if e.w == nil || len(e.b) <= limit {
+		return
+	}
+	n := len(e.b) - kept
+	if e.err == nil {
+		_, e.err = e.w.Write(e.b[:n])
+	}
+	e.b = append(e.b[:0], e.b[n:]...)
+}
+
+// maxPending is how much JSON is held before it is written.
+const maxPending = 1 << 20
 
 func (e *encoder) key(k string) {
 	if c := e.b[len(e.b)-1]; c != '{' {
@@ -220,6 +240,7 @@ func (e *encoder) state(s *State) {
 	for i := range s.Threads {
 		e.item(i)
 		e.thread(s, i, false)
+		e.flush(maxPending, 1)
 	}
 	e.raw("]")
 	if s.Truncated != "" {

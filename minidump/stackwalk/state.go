@@ -97,8 +97,8 @@ type Frame struct {
 	Line                          uint32
 	Inlines                       []symbols.Inline // innermost first
 	Unloaded                      []UnloadedHit
-	// Registers are those of the first frame, and of others when Options asked
-	// for them.
+	// Registers are those of the first frame of the requesting thread, and of
+	// others when Options asked for them.
 	Registers *format.Context
 }
 

@@ -178,10 +178,18 @@ func (w *walker) walkThread(u *unwind.Walker, from *minidump.Thread, to *Thread,
 	to.Frames = make([]Frame, len(cs.Frames))
 	for i := range cs.Frames {
 		w.name(&cs.Frames[i], &to.Frames[i])
-		if i > 0 && !w.options.Registers {
+		if !w.options.Registers && (i > 0 || to != w.requestingThread()) {
 			to.Frames[i].Registers = nil
 		}
 	}
+}
+
+// requestingThread is the thread that the dump is about, nil if none is.
+func (w *walker) requestingThread() *Thread {
+	if w.state.RequestingThread < 0 {
+		return nil
+	}
+	return &w.state.Threads[w.state.RequestingThread]
 }
 
 // name looks up the function and line of a frame.
