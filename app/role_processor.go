@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -144,8 +145,19 @@ func (d *deps) SymbolCache(ctx context.Context) (*cache.Store, error) {
 			return nil, err
 		}
 		from := fetch.NewBucket(b)
+		get := cache.Fetch(from.Fetch)
+		if len(d.cfg.Symbols.URLs) > 0 {
+			servers := fetch.NewServers(d.cfg.Symbols.URLs, nil)
+			get = func(ctx context.Context, id symbols.ModuleID) (io.ReadCloser, error) {
+				r, err := from.Fetch(ctx, id)
+				if fault.Is(err, fault.NotFound) {
+					return servers.Fetch(ctx, id)
+				}
+				return r, err
+			}
+		}
 		o := cache.Options{Dir: filepath.Join(d.cfg.DataDir, "symcache"), MaxBytes: int64(d.cfg.Symbols.CacheSize),
-			Fetch: from.Fetch, Tag: from.Tag, Log: d.log}
+			Fetch: get, Tag: from.Tag, Log: d.log}
 		if d.cfg.Storage.Symbols != "" { // a bucket that other nodes see too
 			o.Shared = from.Shared()
 		}
