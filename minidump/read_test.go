@@ -50,11 +50,8 @@ func TestReadEveryStream(t *testing.T) {
 		if len(d.Errors) > 0 {
 			t.Errorf("big endian %v: errors %v", big, d.Errors)
 		}
-		if want := binary.ByteOrder(binary.LittleEndian); big {
-			want = binary.BigEndian
-			if d.Order != want {
-				t.Errorf("byte order %v, want %v", d.Order, want)
-			}
+		if got := d.Order == binary.ByteOrder(binary.BigEndian); got != big {
+			t.Errorf("byte order %v", d.Order)
 		}
 		type summary struct {
 			OS                  format.OS
