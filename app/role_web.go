@@ -51,13 +51,13 @@ func buildWeb(ctx context.Context, d *deps) (roles.Role, error) {
 		return nil, err
 	}
 	who := auth.New(auth.Options{Users: users, Sessions: users.Sessions()})
-	pages, err := web.New(web.Options{Crashes: crashes, Index: engine, Fields: fields, Schema: table, Catalog: users, Auth: who,
+	pages, err := web.New(web.Options{Crashes: crashes, Index: timedEngine{engine}, Fields: fields, Schema: table, Catalog: users, Auth: who,
 		Products: d.cfg.Products, Config: d.cfg.Web, Log: d.log.Named("web"), Version: version().Version,
 		Prioritise: func(ctx context.Context, id storage.CrashID) error { return publish(ctx, queue.Priority, id, "") }})
 	if err != nil {
 		return nil, err
 	}
-	apis := api.New(api.Options{Crashes: crashes, Engine: engine, Fields: fields, Schema: table, Catalog: users, Auth: who,
+	apis := api.New(api.Options{Crashes: crashes, Engine: timedEngine{engine}, Fields: fields, Schema: table, Catalog: users, Auth: who,
 		Products: d.cfg.Products, Config: d.cfg.Web, Log: d.log.Named("api"), Lists: lists,
 		Reprocess: func(ctx context.Context, id storage.CrashID, ruleset string) error {
 			return publish(ctx, queue.Reprocessing, id, ruleset)
@@ -70,6 +70,7 @@ func buildWeb(ctx context.Context, d *deps) (roles.Role, error) {
 		Routes: []webserver.Mounter{pages, apis, symbolServer, symbolication},
 		Works: []webserver.Runner{
 			engine,
+			meter{queues: queues, engine: engine, log: d.log.Named("meter")},
 			symbolServer,
 			indexer.New(indexer.Options{Messages: messages, Crashes: crashes, Engine: engine, Fields: fields, Catalog: users, Log: d.log.Named("indexer")}),
 			jobs.New(jobs.Options{Crashes: crashes, Queues: queues, Catalog: users, Log: d.log.Named("jobs"), Weeks: engine, Folders: d.folders, Retain: d.cfg.Search.Retention, Days: d.cfg.Sweep.Days, Age: d.cfg.Sweep.Age,

@@ -28,6 +28,14 @@ var (
 	CollectorSpoolBytes = gauge("collector.spool_bytes", "Disk the spool takes.")
 	CollectorForwarded  = counter("collector.forwarded", "Crashes taken out of the spool.", oneOf("result", "stored", "aside"))
 
+	// Queues and index
+	QueueWaiting  = gauge("queue.waiting_crashes", "Crashes that wait in a queue.", oneOf("queue", "standard", "priority", "reprocessing", "processed"))
+	QueueTaken    = gauge("queue.taken_crashes", "Crashes of a queue that are being worked on.", oneOf("queue", "standard", "priority", "reprocessing", "processed"))
+	QueueOldest   = gauge("queue.oldest_seconds", "How long the oldest crash of a queue has waited.", oneOf("queue", "standard", "priority", "reprocessing", "processed"))
+	IndexCrashes  = gauge("index.crashes", "Crashes that can be searched.")
+	IndexBroken   = gauge("index.broken_weeks", "Weeks that lost part of their index and should be rebuilt.")
+	SearchSeconds = histogram("search.query_seconds", "Time to answer a query to the search index.", Seconds, oneOf("result", "done", "refused", "failed"))
+
 	// Jobs
 	JobRuns = counter("jobs.runs", "Runs of jobs by name and result.", atMost(50, "job"), oneOf("result", "done", "failed"))
 	// Symbols
