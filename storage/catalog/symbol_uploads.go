@@ -313,9 +313,19 @@ func (c *DB) CountSymbolFiles(ctx context.Context, conditions []Condition) (coun
 	return count, size, outcome(err, "count symbol files")
 }
 
-// DropSymbolUploads forgets uploads begun before a time, with their files.
+// RenewSymbolFile notes that a file was uploaded again as it is, which keeps it
+// for longer.
+func (c *DB) RenewSymbolFile(ctx context.Context, key string, try bool, now time.Time) error {
+	_, err := c.sql.ExecContext(ctx, `UPDATE symbol_files SET created = ?1 WHERE created < ?1 AND id =
+		(SELECT MAX(id) FROM symbol_files WHERE key = ?2 AND try = ?3 AND completed <> '')`, stamp(now), key, try)
+	return outcome(err, "renew symbol file %s", key)
+}
+
+// DropSymbolUploads forgets uploads begun before a time, with their files,
+// unless one of these was uploaded again since.
 func (c *DB) DropSymbolUploads(ctx context.Context, try bool, before time.Time) error {
-	_, err := c.sql.ExecContext(ctx, `DELETE FROM symbol_uploads WHERE try = ? AND created < ?`, try, stamp(before))
+	_, err := c.sql.ExecContext(ctx, `DELETE FROM symbol_uploads WHERE try = ?1 AND created < ?2
+		AND NOT EXISTS (SELECT 1 FROM symbol_files f WHERE f.upload_id = symbol_uploads.id AND f.created >= ?2)`, try, stamp(before))
 	return outcome(err, "drop uploads")
 }
 

@@ -381,8 +381,11 @@ func (j *job) kept() []catalog.SymbolFile {
 func (s *Server) keepMember(ctx context.Context, f *catalog.SymbolFile, m *archive.Member) (skipped bool, err error) {
 	defer s.keys.lock(objectKey(f.Key, f.Try))()
 	same, other, err := s.have(ctx, *f)
-	if err != nil || same {
-		return same, err
+	if err != nil {
+		return false, err
+	}
+	if same {
+		return true, s.files.RenewSymbolFile(ctx, f.Key, f.Try, s.now())
 	}
 	f.Updated = other
 	if packed(f.Key) {

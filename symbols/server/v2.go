@@ -139,9 +139,10 @@ func (s *Server) invite(c echo.Context, u catalog.SymbolUpload, f announced) (ac
 		if same, _, err = s.have(ctx, regular); err != nil {
 			return action{}, err
 		}
+		file.Try = !same
 	}
 	if same {
-		return action{Type: "skip"}, nil
+		return action{Type: "skip"}, s.files.RenewSymbolFile(ctx, key, file.Try, s.now())
 	}
 	file.Updated = other
 	ticket, err := s.files.InviteSymbolFile(ctx, file)
