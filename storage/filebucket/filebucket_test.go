@@ -317,11 +317,11 @@ func FuzzEscape(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if filepath.Clean(path) != path || !strings.HasPrefix(path, "/root/") || isTemporary(path) {
+		if filepath.Clean(path) != path || !strings.HasPrefix(path, "/folder/") || isTemporary(path) {
 			t.Fatalf("%q becomes %q", key, path)
 		}
 		var parts []string
-		for _, p := range strings.Split(strings.TrimPrefix(path, "/root/"), "/") {
+		for _, p := range strings.Split(strings.TrimPrefix(path, "/folder/"), "/") {
 			parts = append(parts, unescape(p))
 		}
 		if back := strings.Join(parts, "/"); back != key {

@@ -24,7 +24,7 @@ func TestServers(t *testing.T) {
 		t.Cleanup(s.Close)
 		return s.URL
 	}
-	broken := serve("broken", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", 503) })
+	broken := serve("broken", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", http.StatusServiceUnavailable) })
 	empty := serve("empty", http.NotFound)
 	full := serve("full", func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/x/a b.so/44E4EC8C2F41492B9369D6B9A059577CA/a b.so.sym" {
