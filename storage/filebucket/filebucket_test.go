@@ -312,7 +312,7 @@ func FuzzEscape(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, key string) {
-		b := &bucket{root: "/root"}
+		b := &bucket{root: "/folder"}
 		path, err := b.path(key)
 		if err != nil {
 			return
