@@ -1,6 +1,10 @@
-// Package fetch gets symbol files to where they are needed: from directories
-// in Breakpad's layout, from single files, and from symbol servers over HTTP
-// with a cache on disk.
+// Package fetch gets symbol files to where they are needed. Bucket reads those
+// that were uploaded and Servers asks symbol servers, both for the compiled
+// cache of package symbols/cache. Source serves a single walk: from directories
+// in Breakpad's layout, from single files, and from symbol servers with a cache
+// on disk.
+//
+// Of Source:
 //
 // A file is looked for in the paths first, in the order they are given, then in
 // the cache, then at each server in turn. A download goes to a temporary file
