@@ -35,6 +35,8 @@ func newServer(cfg config.HTTP, log *zap.Logger) *server {
 	e := s.echo
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.fail
+	// Whoever connects is the client: a header that names another could be anybody's.
+	e.IPExtractor = echo.ExtractIPDirect()
 	e.Pre(s.observe)
 	e.Use(s.recovered)
 	e.GET("/__lbheartbeat__", func(c echo.Context) error { return c.JSONBlob(http.StatusOK, nil) })
