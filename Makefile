@@ -4,7 +4,7 @@ FUZZTIME ?= 10s
 # What ships is what is tested: without cgo. The race detector alone needs it.
 export CGO_ENABLED = 0
 
-.PHONY: list run build test check race fuzz bench bench-collector e2e browser docs screenshots clean
+.PHONY: list run build test check race fuzz bench bench-collector bench-e2e e2e browser docs screenshots clean
 list:
 	@sed -n 's/^## //p' Makefile
 
@@ -43,6 +43,10 @@ bench:
 ## make bench-collector   a collector of its own under load: 20 kB, 600 kB, 5 MB, fsync on and off
 bench-collector: build
 	test/load/collector.sh ./mayday
+
+## make bench-e2e    2,300 crashes a minute through everything, for BENCH_SECONDS (600)
+bench-e2e: build
+	test/load/e2e.sh ./mayday
 
 ## make e2e          the real binary, end to end (also part of make test)
 e2e:

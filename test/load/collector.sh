@@ -19,7 +19,7 @@ one() { # fsync size gzip connections
 		sleep 0.1
 	done
 	printf 'fsync %s: ' "$1"
-	"$base/load" --url "http://127.0.0.1:$port/submit" --size "$2" --gzip="$3" --connections "$4" --seconds "$seconds" --pid $pid
+	"$base/load" --url "http://127.0.0.1:$port/submit" --size "$2" --gzip="$3" --connections "$4" --duration "${seconds}s" --pid $pid
 	kill $pid
 	wait $pid || true
 	rm -rf "$data"
