@@ -44,8 +44,14 @@ func cmdDemo() *cli.Command {
 
 const (
 	demoSenders  = 8
-	demoPatience = time.Minute // without progress, while the server processes
+	demoPatience = time.Minute     // without progress, while the server processes
+	demoRestart  = 5 * time.Second // without answers to searches, while the server processes
+	demoPoll     = time.Second     // between searches; the default web.rate_limit allows them
+	demoInARow   = 50              // crashes refused one after the other: no more is sent
 )
+
+// demoClient asks; a server that hangs is an error like one that is gone.
+func demoClient() *http.Client { return &http.Client{Timeout: demoPatience / 2} }
 
 // demoTarget is the instance that is filled.
 type demoTarget struct {
@@ -153,7 +159,7 @@ func (t *demoTarget) search(ctx context.Context, q url.Values, into any) error {
 	if err != nil {
 		return fault.As(fault.Invalid, err, "address")
 	}
-	rs, err := http.DefaultClient.Do(rq)
+	rs, err := demoClient().Do(rq)
 	if err != nil {
 		return fault.As(fault.Unavailable, err, "search")
 	}
@@ -185,7 +191,7 @@ func (t *demoTarget) putSymbols(c *cli.Context, m demo.Month) error {
 // sendMonth sends the crashes and waits until they can be found.
 func (t *demoTarget) sendMonth(c *cli.Context, m demo.Month) error {
 	total := m.Count()
-	var answered, failed atomic.Int64
+	var answered, inARow atomic.Int64
 	crashes := make(chan demo.Crash)
 	group, ctx := errgroup.WithContext(c.Context)
 	group.Go(func() error {
@@ -204,13 +210,15 @@ func (t *demoTarget) sendMonth(c *cli.Context, m demo.Month) error {
 		group.Go(func() error {
 			for crash := range crashes {
 				if err := t.send(ctx, crash); err != nil {
-					failed.Add(1)
-					lastError.Store(err)
-					if failed.Load() > 50 && failed.Load() > answered.Load() {
+					if ctx.Err() == nil {
+						lastError.Store(&err)
+					}
+					if inARow.Add(1) > demoInARow || fault.Of(err) == fault.Timeout {
 						return err
 					}
 					continue
 				}
+				inARow.Store(0)
 				if n := answered.Add(1); n%250 == 0 {
 					progress(c.App.ErrWriter, "sent", int(n), total)
 				}
@@ -220,11 +228,16 @@ func (t *demoTarget) sendMonth(c *cli.Context, m demo.Month) error {
 	}
 	sendErr := group.Wait()
 	fmt.Fprintf(c.App.ErrWriter, "\n")
-	if sendErr == nil {
-		sendErr, _ = lastError.Load().(error)
+	if last, ok := lastError.Load().(*error); ok {
+		sendErr = *last
 	}
-	found, err := t.wait(c, m, int(answered.Load()))
-	fmt.Fprintf(c.App.Writer, "%d crashes: %d answered, %d not, %d can be found\n", total, answered.Load(), failed.Load(), found)
+	n := int(answered.Load())
+	found, err := t.wait(c, m, n, sendErr == nil)
+	can := fmt.Sprintf("%d can be found", found)
+	if found < 0 {
+		can = "how many can be found is not known"
+	}
+	fmt.Fprintf(c.App.Writer, "%d crashes: %d answered, %d not, %s\n", total, n, total-n, can)
 	if sendErr != nil {
 		return fault.Wrap(sendErr, "send")
 	}
@@ -248,38 +261,48 @@ func (t *demoTarget) send(ctx context.Context, crash demo.Crash) error {
 		s.annotations = append(s.annotations, [2]string{name, value})
 	}
 	s.annotations = append(s.annotations, [2]string{"uuid", crash.ID}, [2]string{"submitted_timestamp", crash.Submitted.Format("2006-01-02T15:04:05.000000+00:00")})
-	id, err := s.send(ctx, "")
+	limited, cancel := context.WithTimeout(ctx, demoPatience)
+	defer cancel()
+	id, err := s.send(limited, "")
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return fault.New(fault.Timeout, "%s does not answer within %v", t.URL, demoPatience)
+	}
 	if err == nil && id.String() != crash.ID {
 		return fault.New(fault.Conflict, "crash %s was answered as %s; is the submitter token right?", crash.ID, id)
 	}
 	return err
 }
 
-// wait polls until the crashes can be found, as long as their number grows.
-func (t *demoTarget) wait(c *cli.Context, m demo.Month, want int) (int, error) {
+// wait polls until the crashes can be found, as long as their number grows. It
+// returns -1 when no search was answered. A server that is alive may miss some
+// searches, as it does when it is started again.
+func (t *demoTarget) wait(c *cli.Context, m demo.Month, want int, alive bool) (int, error) {
 	q := url.Values{"_results_number": {"0"}, "_facets_size": {"0"}, "product": demo.Products(),
 		"date": {">=" + m.Last.AddDate(0, 0, 1-m.Days).Format(time.DateOnly), "<" + m.Last.AddDate(0, 0, 1).Format(time.DateOnly)}}
-	last, since := -1, time.Now()
+	last, since, heard := -1, time.Now(), time.Now()
 	for {
 		var found struct{ Total int }
-		if err := t.search(c.Context, q, &found); err != nil {
-			return max(last, 0), err
-		}
-		if found.Total >= want {
+		err := t.search(c.Context, q, &found)
+		switch {
+		case err != nil && (!alive || time.Since(heard) > demoRestart):
+			return last, err
+		case err == nil && found.Total >= want:
 			fmt.Fprintln(c.App.ErrWriter)
 			return found.Total, nil
+		case err == nil:
+			heard = time.Now()
 		}
-		if found.Total > last {
+		if err == nil && found.Total > last {
 			last, since = found.Total, time.Now()
 			progress(c.App.ErrWriter, "processed", last, want)
 		}
 		if time.Since(since) > demoPatience {
-			return last, fault.New(fault.Timeout, "%d of %d crashes can be found and no more come", last, want)
+			return last, fault.New(fault.Timeout, "%d of %d crashes can be found and no more come", max(last, 0), want)
 		}
 		select {
 		case <-c.Context.Done():
 			return last, c.Context.Err()
-		case <-time.After(500 * time.Millisecond):
+		case <-time.After(demoPoll):
 		}
 	}
 }

@@ -107,7 +107,7 @@ func (s *sending) check(ctx context.Context, alive bool) (findings, error) {
 	}
 	missing, err := s.searchAll(ctx, expected, &f)
 	if err != nil {
-		f.unknown = f.answered
+		f.unknown = f.answered - f.searchable
 		return f, fmt.Errorf("search for what was answered: %w", err)
 	}
 	if err := s.verifyAll(ctx, &f); err != nil {

@@ -42,7 +42,7 @@ type sending struct {
 	mu         sync.Mutex
 	ids        []string // answered, in order
 	took       []time.Duration
-	sizes      []int // of dumps
+	sizes      []int // of the dumps, where there are any
 	failed     int
 	firstError error
 	lastAnswer time.Time
@@ -73,8 +73,7 @@ func month(ctx context.Context, o options, u *url.URL, out io.Writer) error {
 
 	fmt.Fprintf(out, "sent for %v over %d connections: %d answered (%.1f/s), %d not answered\n", elapsed.Round(time.Millisecond), o.connections, len(s.ids), float64(len(s.ids))/elapsed.Seconds(), s.failed)
 	if len(s.ids) > 0 {
-		slices.Sort(s.sizes)
-		fmt.Fprintf(out, "dumps: median %d bytes; answered in %s; at most %v behind schedule\n", s.sizes[len(s.sizes)/2], percentiles(s.took), s.late.Round(time.Millisecond))
+		fmt.Fprintf(out, "dumps: median %d bytes; answered in %s; at most %v behind schedule\n", median(s.sizes), percentiles(s.took), s.late.Round(time.Millisecond))
 	}
 	found, checkErr := s.check(background, stopped == nil)
 	end()
@@ -190,7 +189,10 @@ func (s *sending) one(ctx context.Context, cancel context.CancelCauseFunc, c cra
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil {
-		s.ids, s.took, s.sizes, s.lastAnswer = append(s.ids, id), append(s.took, now.Sub(start)), append(s.sizes, size), now
+		s.ids, s.took, s.lastAnswer = append(s.ids, id), append(s.took, now.Sub(start)), now
+		if size > 0 {
+			s.sizes = append(s.sizes, size)
+		}
 		s.late = max(s.late, start.Sub(c.due))
 		if id[digitAt] != deferred {
 			s.sample.offer(id, start)
@@ -274,6 +276,15 @@ func (s *sending) post(ctx context.Context, body []byte, contentType string) (st
 		return "", fmt.Errorf("the collector answers %s %q", rs.Status, text[:min(len(text), 200)])
 	}
 	return id, nil
+}
+
+// median sorts what it is given; it is 0 of nothing.
+func median(sizes []int) int {
+	slices.Sort(sizes)
+	if len(sizes) == 0 {
+		return 0
+	}
+	return sizes[len(sizes)/2]
 }
 
 // percentiles sorts what it is given.
