@@ -85,8 +85,9 @@ func TestCrashpadHandler(t *testing.T) {
 		}
 		theirs.Close()
 		completed := filepath.Join(db, "completed", report+".meta")
-		for {
-			if _, err := os.Stat(completed); err == nil || ctx.Err() != nil {
+		// The handler moves the metadata first and writes the id into it after that.
+		for ctx.Err() == nil {
+			if now, err := os.Stat(completed); err == nil && now.Size() > int64(meta.Len()) {
 				break
 			}
 			time.Sleep(20 * time.Millisecond)
