@@ -47,6 +47,7 @@ const (
 	demoPatience = time.Minute     // without progress, while the server processes
 	demoRestart  = 5 * time.Second // without answers to searches, while the server processes
 	demoPoll     = time.Second     // between searches; the default web.rate_limit allows them
+	demoLast     = 100             // crashes that are looked for by id
 	demoInARow   = 50              // crashes refused one after the other: no more is sent
 )
 
@@ -206,6 +207,7 @@ func (t *demoTarget) sendMonth(c *cli.Context, m demo.Month) error {
 		return nil
 	})
 	var lastError atomic.Value
+	last := make(chan string, demoLast)
 	for range demoSenders {
 		group.Go(func() error {
 			for crash := range crashes {
@@ -219,6 +221,7 @@ func (t *demoTarget) sendMonth(c *cli.Context, m demo.Month) error {
 					continue
 				}
 				inARow.Store(0)
+				keepLast(last, crash.ID)
 				if n := answered.Add(1); n%250 == 0 {
 					progress(c.App.ErrWriter, "sent", int(n), total)
 				}
@@ -228,11 +231,16 @@ func (t *demoTarget) sendMonth(c *cli.Context, m demo.Month) error {
 	}
 	sendErr := group.Wait()
 	fmt.Fprintf(c.App.ErrWriter, "\n")
-	if last, ok := lastError.Load().(*error); ok {
-		sendErr = *last
+	if e, ok := lastError.Load().(*error); ok {
+		sendErr = *e
 	}
 	n := int(answered.Load())
+	close(last)
 	found, err := t.wait(c, m, n, sendErr == nil)
+	if err == nil {
+		// Crashes of another seed may have made up the number.
+		err = t.waitLast(c, m, last)
+	}
 	can := fmt.Sprintf("%d can be found", found)
 	if found < 0 {
 		can = "how many can be found is not known"
@@ -305,6 +313,51 @@ func (t *demoTarget) wait(c *cli.Context, m demo.Month, want int, alive bool) (i
 		case <-time.After(demoPoll):
 		}
 	}
+}
+
+// keepLast puts an id among the last ones, in place of the oldest. A sender
+// that loses a race for the free place leaves its id out.
+func keepLast(last chan string, id string) {
+	select {
+	case last <- id:
+		return
+	default:
+	}
+	select {
+	case <-last:
+	default:
+	}
+	select {
+	case last <- id:
+	default:
+	}
+}
+
+// waitLast polls until the crashes that were sent last can be found.
+func (t *demoTarget) waitLast(c *cli.Context, m demo.Month, last <-chan string) error {
+	q := url.Values{"_results_number": {"0"}, "_facets_size": {"0"}, "date": {">=" + m.Last.AddDate(0, 0, 1-m.Days).Format(time.DateOnly)}}
+	for id := range last {
+		q.Add("uuid", id)
+	}
+	since := time.Now()
+	for len(q["uuid"]) > 0 {
+		var found struct{ Total int }
+		if err := t.search(c.Context, q, &found); err != nil {
+			return err
+		}
+		if found.Total >= len(q["uuid"]) {
+			return nil
+		}
+		if time.Since(since) > demoPatience {
+			return fault.New(fault.Timeout, "of the %d crashes sent last only %d can be found", len(q["uuid"]), found.Total)
+		}
+		select {
+		case <-c.Context.Done():
+			return c.Context.Err()
+		case <-time.After(demoPoll):
+		}
+	}
+	return nil
 }
 
 // importMonth streams processed crashes into the index of the server.
