@@ -1,11 +1,14 @@
 package app
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net/http"
 	"net/url"
 	"strings"
@@ -36,6 +39,7 @@ func cmdDemo() *cli.Command {
 			&cli.IntFlag{Name: "crashes", Value: 5000, Usage: "about how many crashes in all"},
 			&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "another seed makes another month"},
 			&cli.StringFlag{Name: "submitter-token", Usage: "collector.submitter_token of the instance at --url", EnvVars: []string{"MAYDAY_COLLECTOR_SUBMITTER_TOKEN"}},
+			&cli.StringFlag{Name: "token", Usage: "API `TOKEN` with the permission upload_symbols at --url; without it stacks there stay without names", EnvVars: []string{"MAYDAY_TOKEN"}},
 			&cli.BoolFlag{Name: "force", Usage: "also fill an instance that holds crashes of other programs"},
 			&cli.BoolFlag{Name: "processed-only", Usage: "put processed crashes into the index without sending or walking anything; for benchmarks"}),
 		Action: runDemo,
@@ -175,8 +179,7 @@ func (t *demoTarget) search(ctx context.Context, q url.Values, into any) error {
 // putSymbols stores the symbols of every release.
 func (t *demoTarget) putSymbols(c *cli.Context, m demo.Month) error {
 	if t.control == nil {
-		fmt.Fprintln(c.App.ErrWriter, "symbols are uploaded through the data directory alone: stacks of this instance stay without names")
-		return nil
+		return t.uploadSymbols(c, m)
 	}
 	n := 0
 	for f := range m.Symbols() {
@@ -184,6 +187,53 @@ func (t *demoTarget) putSymbols(c *cli.Context, m demo.Month) error {
 			return fault.Wrap(err, "store symbols %s", f.Path)
 		}
 		n++
+	}
+	fmt.Fprintf(c.App.ErrWriter, "%d symbol files\n", n)
+	return nil
+}
+
+// uploadSymbols sends the symbols of every release to an instance elsewhere, as
+// one archive, the way build pipelines do.
+func (t *demoTarget) uploadSymbols(c *cli.Context, m demo.Month) error {
+	token := c.String("token")
+	if token == "" {
+		fmt.Fprintln(c.App.ErrWriter, "no --token: the symbols are not uploaded, stacks of that instance stay without names")
+		return nil
+	}
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	part, err := form.CreateFormFile("symbols.zip", "symbols.zip")
+	if err != nil {
+		return fault.Wrap(err, "symbols")
+	}
+	archive, n := zip.NewWriter(part), 0
+	for f := range m.Symbols() {
+		w, err := archive.Create(f.Path)
+		if err == nil {
+			_, err = w.Write(f.Text)
+		}
+		if err != nil {
+			return fault.Wrap(err, "symbols %s", f.Path)
+		}
+		n++
+	}
+	if err := errors.Join(archive.Close(), form.Close()); err != nil {
+		return fault.Wrap(err, "symbols")
+	}
+	rq, err := http.NewRequestWithContext(c.Context, http.MethodPost, t.URL+"/upload/", &body)
+	if err != nil {
+		return fault.As(fault.Invalid, err, "address")
+	}
+	rq.Header.Set("Content-Type", form.FormDataContentType())
+	rq.Header.Set("Auth-Token", token)
+	rs, err := (&http.Client{Timeout: submitTimeout}).Do(rq)
+	if err != nil {
+		return fault.As(fault.Unavailable, err, "upload symbols")
+	}
+	defer rs.Body.Close()
+	if rs.StatusCode/100 != 2 {
+		text, _ := io.ReadAll(io.LimitReader(rs.Body, 4096)) // the status matters more than its text
+		return fault.New(kindOfStatus(rs.StatusCode), "upload symbols: %s %s", rs.Status, bytes.TrimSpace(text))
 	}
 	fmt.Fprintf(c.App.ErrWriter, "%d symbol files\n", n)
 	return nil
