@@ -49,25 +49,7 @@ func (f *filter) Rows(s *segment.Segment, e *plan.Expr) (segment.Bitmap, error) 
 		}
 		return b, err
 	case plan.And, plan.Or:
-		var all segment.Bitmap
-		for _, a := range e.Args {
-			b, err := f.Rows(s, a)
-			if err != nil {
-				return nil, err
-			}
-			switch {
-			case all == nil:
-				all = b
-			case e.Op == plan.And:
-				all.And(b)
-			default:
-				all.Or(b)
-			}
-		}
-		if all == nil {
-			all = segment.NewBitmap(n)
-		}
-		return all, nil
+		return combine(e, n, func(a *plan.Expr) (segment.Bitmap, error) { return f.Rows(s, a) })
 	}
 	return f.leaf(s, e)
 }
@@ -111,25 +93,7 @@ func (f *filter) ordinals(s *segment.Segment, c *segment.Column, e *plan.Expr) (
 		}
 		return b, err
 	case plan.And, plan.Or:
-		var all segment.Bitmap
-		for _, a := range e.Args {
-			b, err := f.ordinals(s, c, a)
-			if err != nil {
-				return nil, err
-			}
-			switch {
-			case all == nil:
-				all = b
-			case e.Op == plan.And:
-				all.And(b)
-			default:
-				all.Or(b)
-			}
-		}
-		if all == nil {
-			all = segment.NewBitmap(n)
-		}
-		return all, nil
+		return combine(e, n, func(a *plan.Expr) (segment.Bitmap, error) { return f.ordinals(s, c, a) })
 	case plan.Null:
 		b := segment.NewBitmap(n)
 		b.Set(0)
@@ -456,4 +420,28 @@ func scanWords(d *segment.Dict, words []string, found segment.Bitmap) {
 			return true
 		})
 	}
+}
+
+// combine joins what the arguments of an And or Or select out of n; without
+// arguments that is nothing.
+func combine(e *plan.Expr, n int, selected func(*plan.Expr) (segment.Bitmap, error)) (segment.Bitmap, error) {
+	var all segment.Bitmap
+	for _, a := range e.Args {
+		b, err := selected(a)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case all == nil:
+			all = b
+		case e.Op == plan.And:
+			all.And(b)
+		default:
+			all.Or(b)
+		}
+	}
+	if all == nil {
+		all = segment.NewBitmap(n)
+	}
+	return all, nil
 }
