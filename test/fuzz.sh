@@ -1,11 +1,27 @@
 #!/bin/sh
 # Runs every fuzz target of the tree for FUZZTIME each, one after the other.
+#
+# A run by time can end with "context deadline exceeded" and no failing input when its last call is still
+# under way at the end (golang/go#75804). Only then the target runs again by count, which has no deadline
+# and must pass.
 set -eu
 cd "$(dirname "$0")/.."
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+fuzz() { # package, target, fuzztime
+	go test "$1" -run '^$' -fuzz "^$2\$" -fuzztime "$3" </dev/null >"$log" 2>&1 && cat "$log" && return
+	cat "$log"
+	return 1
+}
+only_deadline() {
+	grep -q '^    context deadline exceeded$' "$log" && ! grep -Eq 'Failing input|panic|terminated unexpectedly' "$log"
+}
+
 grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do
 	dir=$(dirname "$file")
 	sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$file" | while read -r target; do
 		echo "$dir $target"
-		go test "$dir" -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-10s}" </dev/null
+		fuzz "$dir" "$target" "${FUZZTIME:-10s}" || { only_deadline && fuzz "$dir" "$target" 200x; }
 	done
 done
