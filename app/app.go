@@ -17,7 +17,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"mayday/app/client"
+	"mayday/app/command"
 	"mayday/app/fault"
+	"mayday/app/offline"
 )
 
 // commands lists every command of the program, in the order of --help.
@@ -29,9 +32,9 @@ func commands() []*cli.Command {
 		cmdRules(),
 		cmdSchema(),
 		cmdWalkDump(),
-		cmdStackwalk(),
+		offline.Stackwalk(),
 		cmdSignature(),
-		cmdSubmit(),
+		client.Submit(),
 		cmdThrottle(),
 		cmdUser(),
 		cmdToken(),
@@ -39,25 +42,22 @@ func commands() []*cli.Command {
 		cmdDelete(),
 		cmdImport(),
 		cmdReindex(),
-		cmdSuperSearch(),
-		cmdSuperSearchFacet(),
+		client.SuperSearch(),
+		client.SuperSearchFacet(),
 		cmdConfig(),
 		cmdMetrics(),
 		cmdSymbols(),
-		cmdSymbolicate(),
+		offline.Symbolicate(),
 		cmdVersion(),
 	}
 }
 
-// Exit codes of the program. A command may have others, named in its help.
-const (
-	exitDone   = 0
-	exitFailed = 1
-	exitUsage  = 2
-)
-
-// environKey is where Metadata of the cli.App holds the environment.
-const environKey = "environ"
+func cmdSymbols() *cli.Command {
+	return &cli.Command{
+		Name: "symbols", Usage: "upload, check and convert debug symbols",
+		Subcommands: []*cli.Command{client.SymbolsUpload(), offline.SymbolsCheck(), offline.SymbolsConvert()},
+	}
+}
 
 // Main runs the command that args name (args[0] is the program) and returns
 // the exit code. It stops on SIGINT and SIGTERM.
@@ -67,7 +67,7 @@ func Main(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int
 	a := &cli.App{
 		Name:                      "mayday",
 		Usage:                     "self-hosted crash reporting for native applications",
-		Version:                   version().Version,
+		Version:                   command.Version().Version,
 		HideVersion:               true,
 		Commands:                  commands(),
 		Reader:                    stdin,
@@ -77,7 +77,7 @@ func Main(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int
 		ExitErrHandler:            func(*cli.Context, error) {},
 		OnUsageError:              usage,
 		CommandNotFound:           nil,
-		Metadata:                  map[string]any{environKey: environ},
+		Metadata:                  map[string]any{command.EnvironKey: environ},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return fault.New(fault.Invalid, "no command %q; see mayday --help", c.Args().First())
@@ -94,7 +94,7 @@ func exitCode(err error, stderr io.Writer) int {
 	var coder cli.ExitCoder
 	switch {
 	case err == nil:
-		return exitDone
+		return command.ExitDone
 	case errors.As(err, &coder):
 		if msg := err.Error(); msg != "" {
 			fmt.Fprintln(stderr, msg)
@@ -102,17 +102,14 @@ func exitCode(err error, stderr io.Writer) int {
 		return coder.ExitCode()
 	}
 	fmt.Fprintln(stderr, "mayday:", err)
-	var u usageError
+	var u command.UsageError
 	if errors.As(err, &u) || fault.Is(err, fault.Invalid) {
-		return exitUsage
+		return command.ExitUsage
 	}
-	return exitFailed
+	return command.ExitFailed
 }
 
-// usageError is a command line that cannot be understood.
-type usageError struct{ error }
-
-func usage(_ *cli.Context, err error, _ bool) error { return usageError{err} }
+func usage(_ *cli.Context, err error, _ bool) error { return command.AsUsage(err) }
 
 // guard makes each command refuse flags that stand after an argument: the
 // flag package would take them for arguments and quietly do something else.
@@ -133,7 +130,7 @@ func guard(list []*cli.Command, dashed bool) {
 		c.Action = func(c *cli.Context) error {
 			for _, arg := range c.Args().Slice() {
 				if !dashed && len(arg) > 1 && arg[0] == '-' {
-					return usageError{fmt.Errorf("%s stands after an argument; flags stand before arguments: mayday %s %s …", arg, c.Command.FullName(), arg)}
+					return command.Usage("%s stands after an argument; flags stand before arguments: mayday %s %s …", arg, c.Command.FullName(), arg)
 				}
 			}
 			return act(c)
@@ -146,7 +143,7 @@ func missingSubcommand(c *cli.Context) error {
 	for _, s := range c.Command.Subcommands {
 		names = append(names, s.Name)
 	}
-	return usageError{fmt.Errorf("%s: say which of %s; got %q", c.Command.Name, strings.Join(names, ", "), c.Args().First())}
+	return command.Usage("%s: say which of %s; got %q", c.Command.Name, strings.Join(names, ", "), c.Args().First())
 }
 
 // dashes makes _ and - equal in flag names: --data_dir is --data-dir.
@@ -164,10 +161,4 @@ func dashes(args []string) []string {
 		}
 	}
 	return out
-}
-
-// environ is the environment that Main was given.
-func environ(c *cli.Context) []string {
-	env, _ := c.App.Metadata[environKey].([]string)
-	return env
 }

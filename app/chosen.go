@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"gocloud.dev/gcerrors"
 
+	"mayday/app/command"
 	"mayday/app/fault"
 	"mayday/storage"
 	"mayday/storage/queue"
@@ -33,17 +34,17 @@ type chosen struct {
 
 // chosenFlags are the flags of commands that work on chosen crashes.
 func chosenFlags(more ...cli.Flag) []cli.Flag {
-	return append(append(configFlags(), &cli.StringFlag{Name: "query", Usage: "the crashes that this `QUERY` finds, such as 'product=Kite&version=1.2'; without a date those of the last 365 days"}), more...)
+	return append(append(command.ConfigFlags(), &cli.StringFlag{Name: "query", Usage: "the crashes that this `QUERY` finds, such as 'product=Kite&version=1.2'; without a date those of the last 365 days"}), more...)
 }
 
 func chosenOf(c *cli.Context) (chosen, error) {
 	ch := chosen{IDs: c.Args().Slice(), Query: c.String("query")}
 	if (len(ch.IDs) == 0) == (ch.Query == "") {
-		return ch, usageError{fmt.Errorf("%s: name crash ids, or a --query", c.Command.Name)}
+		return ch, command.Usage("%s: name crash ids, or a --query", c.Command.Name)
 	}
 	for _, id := range ch.IDs {
 		if _, err := storage.FindCrashID(id); err != nil {
-			return ch, usageError{err}
+			return ch, command.AsUsage(err)
 		}
 	}
 	return ch, nil
@@ -260,7 +261,7 @@ func controlChosen(e *echo.Echo, d *deps) {
 // doChosen works on chosen crashes through the running server, or on the
 // stores themselves when none runs.
 func doChosen(c *cli.Context, ch chosen, path string, do func(*deps) func(context.Context, chosen, io.Writer) error) error {
-	l, err := loadConfig(c)
+	l, err := command.LoadConfig(c)
 	if err != nil {
 		return err
 	}
@@ -295,7 +296,7 @@ func cmdReprocess() *cli.Command {
 				return err
 			}
 			if ch.Ruleset = c.String("ruleset"); ch.Ruleset != "" && ch.Ruleset != "default" && ch.Ruleset != "regenerate_signature" {
-				return usageError{fmt.Errorf("reprocess: no ruleset %q; there are default, regenerate_signature", ch.Ruleset)}
+				return command.Usage("reprocess: no ruleset %q; there are default, regenerate_signature", ch.Ruleset)
 			}
 			ch.DryRun = c.Bool("dry-run")
 			return doChosen(c, ch, "/reprocess", func(d *deps) func(context.Context, chosen, io.Writer) error { return d.reprocess })

@@ -20,6 +20,8 @@ import (
 	"gocloud.dev/blob"
 	"golang.org/x/sync/errgroup"
 
+	"mayday/app/client"
+	"mayday/app/command"
 	"mayday/app/demo"
 	"mayday/app/fault"
 	"mayday/symbols/fetch"
@@ -33,7 +35,7 @@ func cmdDemo() *cli.Command {
 			"It reaches the server that runs on --data-dir, or the one at --url, which then needs the submitter token that the\n" +
 			"server was configured with. The month follows from --seed and the date: sending it twice changes nothing. Prints\n" +
 			"how many crashes were answered and how many can be found. Exit code 1 when some were not.",
-		Flags: append(configFlags(),
+		Flags: append(command.ConfigFlags(),
 			&cli.StringFlag{Name: "url", Usage: "`URL` of the instance; without it the server that runs on --data-dir"},
 			&cli.IntFlag{Name: "days", Value: 30, Usage: "days to fill, up to yesterday"},
 			&cli.IntFlag{Name: "crashes", Value: 5000, Usage: "about how many crashes in all"},
@@ -48,11 +50,12 @@ func cmdDemo() *cli.Command {
 
 const (
 	demoSenders  = 8
-	demoPatience = time.Minute     // without progress, while the server processes
-	demoRestart  = 5 * time.Second // without answers to searches, while the server processes
-	demoPoll     = time.Second     // between searches; the default web.rate_limit allows them
-	demoLast     = 100             // crashes that are looked for by id
-	demoInARow   = 50              // crashes refused one after the other: no more is sent
+	demoPatience = time.Minute      // without progress, while the server processes
+	demoUpload   = 10 * time.Minute // of the symbols
+	demoRestart  = 5 * time.Second  // without answers to searches, while the server processes
+	demoPoll     = time.Second      // between searches; the default web.rate_limit allows them
+	demoLast     = 100              // crashes that are looked for by id
+	demoInARow   = 50               // crashes refused one after the other: no more is sent
 )
 
 // demoClient asks; a server that hangs is an error like one that is gone.
@@ -87,7 +90,7 @@ func controlDemo(e *echo.Echo, d *deps, address string) {
 func runDemo(c *cli.Context) error {
 	m := demo.Month{Seed: c.Uint64("seed"), Last: time.Now().UTC().AddDate(0, 0, -1), Days: c.Int("days"), Crashes: c.Int("crashes")}
 	if m.Days < 1 || m.Days > 365 || m.Crashes < 1 || m.Crashes > 10_000_000 {
-		return usageError{fmt.Errorf("demo: --days from 1 to 365, --crashes from 1 to 10,000,000")}
+		return command.Usage("demo: --days from 1 to 365, --crashes from 1 to 10,000,000")
 	}
 	t, err := findDemoTarget(c)
 	if err != nil {
@@ -106,7 +109,7 @@ func runDemo(c *cli.Context) error {
 }
 
 func findDemoTarget(c *cli.Context) (*demoTarget, error) {
-	l, err := loadConfig(c)
+	l, err := command.LoadConfig(c)
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +229,7 @@ func (t *demoTarget) uploadSymbols(c *cli.Context, m demo.Month) error {
 	}
 	rq.Header.Set("Content-Type", form.FormDataContentType())
 	rq.Header.Set("Auth-Token", token)
-	rs, err := (&http.Client{Timeout: submitTimeout}).Do(rq)
+	rs, err := (&http.Client{Timeout: demoUpload}).Do(rq)
 	if err != nil {
 		return fault.As(fault.Unavailable, err, "upload symbols")
 	}
@@ -314,14 +317,14 @@ func progress(w io.Writer, what string, n, total int) {
 
 // send posts one crash as a client does.
 func (t *demoTarget) send(ctx context.Context, crash demo.Crash) error {
-	s := submission{url: t.URL + "/submit", token: t.Submitter, dump: crash.Dump()}
+	s := client.Submission{URL: t.URL + "/submit", Token: t.Submitter, Dump: crash.Dump()}
 	for name, value := range crash.Annotations {
-		s.annotations = append(s.annotations, [2]string{name, value})
+		s.Annotations = append(s.Annotations, [2]string{name, value})
 	}
-	s.annotations = append(s.annotations, [2]string{"uuid", crash.ID}, [2]string{"submitted_timestamp", crash.Submitted.Format("2006-01-02T15:04:05.000000+00:00")})
+	s.Annotations = append(s.Annotations, [2]string{"uuid", crash.ID}, [2]string{"submitted_timestamp", crash.Submitted.Format("2006-01-02T15:04:05.000000+00:00")})
 	limited, cancel := context.WithTimeout(ctx, demoPatience)
 	defer cancel()
-	id, err := s.send(limited, "")
+	id, err := s.Send(limited, "")
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
 		return fault.New(fault.Timeout, "%s does not answer within %v", t.URL, demoPatience)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/urfave/cli/v2"
 
+	"mayday/app/command"
 	"mayday/app/fault"
 	"mayday/storage/catalog"
 	"mayday/storage/search/load"
@@ -28,16 +29,16 @@ func cmdImport() *cli.Command {
 			"Crashes are stored and indexed as they are, without processing, replacing those of the same uuid; no retention is\n" +
 			"applied. Lines without a valid uuid or date_processed are refused with their numbers. Returns when all of them can\n" +
 			"be searched; a server that runs on the same data directory does the work. Exits with 1 when a line was refused.",
-		Flags:  append(configFlags(), &cli.BoolFlag{Name: "index-only", Usage: "leave the buckets alone and only index"}),
+		Flags:  append(command.ConfigFlags(), &cli.BoolFlag{Name: "index-only", Usage: "leave the buckets alone and only index"}),
 		Action: importProcessed,
 	}
 }
 
 func importProcessed(c *cli.Context) error {
 	if c.NArg() == 0 {
-		return usageError{fmt.Errorf("import-processed takes the files to read")}
+		return command.Usage("import-processed takes the files to read")
 	}
-	l, err := loadConfig(c)
+	l, err := command.LoadConfig(c)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"go.uber.org/zap"
 
+	"mayday/app/command"
 	"mayday/app/fault"
 	"mayday/roles/processor"
 	"mayday/roles/processor/rules"
@@ -31,7 +32,7 @@ func cmdProcess() *cli.Command {
 			"index.json (what search holds) to --out. --case takes a folder that holds raw_crash.json and, as far as there\n" +
 			"are any, dumps/NAME, walker/NAME.json (results to use instead of walking the dump), product_versions.json and\n" +
 			"previous_processed.json.",
-		Flags: append(configFlags(),
+		Flags: append(command.ConfigFlags(),
 			&cli.StringFlag{Name: "case", Usage: "folder of the crash"},
 			&cli.StringFlag{Name: "raw-crash", Usage: "JSON `FILE` of annotations"},
 			&cli.StringSliceFlag{Name: "dump", Usage: "NAME=FILE of a dump; may be repeated"},
@@ -55,7 +56,7 @@ func runProcess(c *cli.Context) error {
 		return err
 	}
 	defer files.close()
-	l, err := loadConfig(c)
+	l, err := command.LoadConfig(c)
 	if err != nil {
 		return err
 	}

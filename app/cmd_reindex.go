@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"go.uber.org/zap"
 
+	"mayday/app/command"
 	"mayday/app/fault"
 	"mayday/storage"
 	"mayday/storage/search/load"
@@ -25,14 +26,14 @@ func cmdReindex() *cli.Command {
 		Description: "Reads every processed crash and indexes it, while serve goes on answering; a server that runs on the same data\n" +
 			"directory does the work. Prints progress with the last crash id: --after ID goes on from there. A run from the\n" +
 			"beginning also removes what the bucket has no longer, and completes weeks that lost a file.",
-		Flags: append(configFlags(),
+		Flags: append(command.ConfigFlags(),
 			&cli.StringFlag{Name: "after", Usage: "crash id after which to begin"},
 			&cli.IntFlag{Name: "parallel", Value: 8, Usage: "crashes read at once"}),
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
-				return usageError{fmt.Errorf("reindex takes no arguments; got %q", c.Args().First())}
+				return command.Usage("reindex takes no arguments; got %q", c.Args().First())
 			}
-			l, err := loadConfig(c)
+			l, err := command.LoadConfig(c)
 			if err != nil {
 				return err
 			}

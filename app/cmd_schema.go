@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"mayday/app/command"
 	"mayday/app/fault"
 	"mayday/storage/schema"
 )
@@ -20,10 +21,10 @@ func cmdSchema() *cli.Command {
 		Description: "Prints what a crash report may hold, who may see it and how it is searched, with the rows of schema.extra.\n" +
 			"--what picks the view: fields (default), annotations, search, public (paths that anybody may see), or one of the\n" +
 			"JSON Schemas processed, raw, telemetry.",
-		Flags: append(configFlags(), formatFlag(),
+		Flags: append(command.ConfigFlags(), formatFlag(),
 			&cli.StringFlag{Name: "what", Value: "fields", Usage: "fields, annotations, search, public, processed, raw or telemetry"}),
 		Action: func(c *cli.Context) error {
-			l, err := loadConfig(c)
+			l, err := command.LoadConfig(c)
 			if err != nil {
 				return err
 			}

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"mayday/app/command"
 	"mayday/app/config"
 	"mayday/app/fault"
 	"mayday/app/metrics"
@@ -26,9 +27,9 @@ func cmdServe() *cli.Command {
 		Usage: "run the collector, the processor, the web pages, or all of them",
 		Description: "Serves all chosen roles on one address until SIGINT or SIGTERM, then finishes what is under way. Without\n" +
 			"any configuration it keeps everything below --data-dir. `mayday config` lists the settings; each is a flag too.",
-		Flags: configFlags(),
+		Flags: command.ConfigFlags(),
 		Action: func(c *cli.Context) error {
-			l, err := loadConfig(c)
+			l, err := command.LoadConfig(c)
 			if err != nil {
 				return err
 			}
@@ -105,7 +106,7 @@ func greet(w io.Writer, cfg *config.Loaded, addr string) {
 	for _, r := range cfg.Roles() {
 		has[r] = true
 	}
-	fmt.Fprintf(w, "Mayday %s, role %s, data in %s\n", version().Version, strings.Join(cfg.Role, ","), cfg.DataDir)
+	fmt.Fprintf(w, "Mayday %s, role %s, data in %s\n", command.Version().Version, strings.Join(cfg.Role, ","), cfg.DataDir)
 	if has["web"] {
 		fmt.Fprintf(w, "  pages        http://%s/\n", addr)
 	}

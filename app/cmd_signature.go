@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"mayday/app/command"
 	"mayday/app/fault"
 	"mayday/signature"
 	"mayday/signature/report"
@@ -27,7 +28,7 @@ func cmdSignature() *cli.Command {
 			"A token for other servers is read from CRASHSTATS_API_TOKEN or SOCORRO_API_TOKEN. Crashes that cannot be had are warned\n" +
 			"about and passed over. Exit code 1 when a server refuses further requests, 3 with --exit-code when a signature\n" +
 			"changed.",
-		Flags: append(append(configFlags(), listsFlags()...),
+		Flags: append(append(command.ConfigFlags(), listsFlags()...),
 			urlFlag(),
 			&cli.StringFlag{Name: "format", Value: "text", Usage: "text, csv, markdown or json (an object a line)"},
 			&cli.BoolFlag{Name: "different-only", Usage: "show only crashes whose signature changed"},
@@ -59,7 +60,7 @@ func listsOf(c *cli.Context) (*signature.Lists, error) {
 	dir := c.String("lists")
 	improve := signature.Improvements{Names: c.Bool("better-names"), Unsymbolicated: c.Bool("better-unsymbolicated")}
 	if dir == "" {
-		l, err := loadConfig(c)
+		l, err := command.LoadConfig(c)
 		if err != nil {
 			return nil, err
 		}

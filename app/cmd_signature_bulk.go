@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"runtime"
@@ -14,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
+	"mayday/app/command"
 	"mayday/app/fault"
 	"mayday/signature"
 )
@@ -41,7 +41,7 @@ func signatureJSONL() *cli.Command {
 			"processed crash as input, or such a crash itself. Writes a line for each, in the same order:\n" +
 			"{\"id\", \"signature\", \"notes\", \"proto_signature\", \"debug_log\"} and \"error\" for a line that is no JSON object.\n" +
 			"Exit code 1 when there was such a line.",
-		Flags: append(append(configFlags(), listsFlags()...), watchdogFlag()),
+		Flags: append(append(command.ConfigFlags(), listsFlags()...), watchdogFlag()),
 		Action: func(c *cli.Context) error {
 			lists, err := bulkLists(c)
 			if err != nil {
@@ -74,7 +74,7 @@ func signatureFrames() *cli.Command {
 		ArgsUsage: "[FILE…]",
 		Description: "Reads {\"id\", \"frame\", \"lower_modules\"} a line from the files or standard input, writes {\"id\", \"normalized\"}\n" +
 			"for each. With lower_modules true module names are made lower case, as for crashes of Windows.",
-		Flags: append(configFlags(), listsFlags()...),
+		Flags: append(command.ConfigFlags(), listsFlags()...),
 		Action: func(c *cli.Context) error {
 			lists, err := listsOf(c)
 			if err != nil {
@@ -184,7 +184,7 @@ func bulkLists(c *cli.Context) (*signature.Lists, error) {
 	case "auto":
 		builtIn = len(lists.Entries(signature.IrrelevantList))+len(lists.Entries(signature.PrefixList)) <= smallSetEntries
 	default:
-		return nil, usageError{fmt.Errorf("--watchdog-lists %q is none of auto, given, built-in", w)}
+		return nil, command.Usage("--watchdog-lists %q is none of auto, given, built-in", w)
 	}
 	if builtIn {
 		lists = lists.WithWatchdog(signature.Default())

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
+	"mayday/app/command"
 	"mayday/app/fault"
 	"mayday/signature"
 	"mayday/signature/lint"
@@ -28,16 +29,16 @@ func signatureLint() *cli.Command {
 			"file:line: code: text, then the counts. Findings of order (by letters and digits, without regard to case,\n" +
 			"escapes and what stands before the first letter; a comment or empty line begins a new group) and sentinels\n" +
 			"that never show are advice. Exit code 1 when anything but advice was found.",
-		Flags: append(configFlags(), formatFlagOf("text", "json")),
+		Flags: append(command.ConfigFlags(), formatFlagOf("text", "json")),
 		Action: func(c *cli.Context) error {
 			dir := c.Args().First()
 			if dir == "" {
-				l, err := loadConfig(c)
+				l, err := command.LoadConfig(c)
 				if err != nil {
 					return err
 				}
 				if dir = l.Signature.ListsDir; dir == "" {
-					return usageError{fmt.Errorf("say the directory of the lists: no signature.lists_dir is configured")}
+					return command.Usage("say the directory of the lists: no signature.lists_dir is configured")
 				}
 			}
 			found, err := lint.Check(os.DirFS(dir))
@@ -46,7 +47,7 @@ func signatureLint() *cli.Command {
 			}
 			wrong, err := report.Findings(c.App.Writer, found, c.String("format"))
 			if err == nil && wrong {
-				err = cli.Exit("", exitFailed)
+				err = cli.Exit("", command.ExitFailed)
 			}
 			return err
 		},
@@ -61,7 +62,7 @@ func formatFlagOf(formats ...string) cli.Flag {
 				return nil
 			}
 		}
-		return usageError{fmt.Errorf("--format %q is none of %s", f, strings.Join(formats, ", "))}
+		return command.Usage("--format %q is none of %s", f, strings.Join(formats, ", "))
 	}}
 }
 
@@ -75,7 +76,7 @@ func signatureTry() *cli.Command {
 			"crashes that are named, else all processed crashes in the data directory. Changes nothing. With --format ids\n" +
 			"it prints the ids of crashes whose signature changes, for `mayday reprocess --ruleset regenerate_signature`.\n" +
 			"Exit code 3 with --exit-code when a signature changes.",
-		Flags: append(append(configFlags(), listsFlags()...), urlFlag(),
+		Flags: append(append(command.ConfigFlags(), listsFlags()...), urlFlag(),
 			&cli.StringFlag{Name: "old-lists", Usage: "compare with the signatures that the lists in `DIR` give (built-in: the built-in ones)"},
 			&cli.IntFlag{Name: "top", Value: 20, Usage: "moves, splits and merges to show; 0 for all"},
 			&cli.BoolFlag{Name: "exit-code", Usage: "exit with 3 when a signature changes"},
@@ -134,7 +135,7 @@ func oldLists(c *cli.Context) (*signature.Lists, error) {
 	case "built-in":
 		dir = ""
 	case "":
-		l, err := loadConfig(c)
+		l, err := command.LoadConfig(c)
 		if err != nil {
 			return nil, err
 		}
@@ -218,7 +219,7 @@ func signatureExplain() *cli.Command {
 		Description: "Shows of each frame what the stack holds, what it is normalised to, and what was done with it, with the list, line\n" +
 			"and entry that decided. With --hits it only counts how often each entry decided over all crashes, and lists the\n" +
 			"entries that never did.",
-		Flags: append(append(configFlags(), listsFlags()...), urlFlag(),
+		Flags: append(append(command.ConfigFlags(), listsFlags()...), urlFlag(),
 			&cli.BoolFlag{Name: "hits", Usage: "count what each entry of the lists decided"},
 			formatFlagOf("text", "json")),
 		Action: func(c *cli.Context) error {

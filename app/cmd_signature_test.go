@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"mayday/app/command"
 )
 
 const someCrash = "de1bb258-cbbf-4589-a673-34f800160918"
@@ -114,10 +116,10 @@ func TestSignatureAgain(t *testing.T) {
 			t.Errorf("%v: exit %d, %s\n(-want +got):\n%s", c.args, code, errs, cmp.Diff(c.want, out))
 		}
 	}
-	if code, _, errs := signatureCommand("", "--format", "xml", file); code != exitUsage || !strings.Contains(errs, "xml") {
+	if code, _, errs := signatureCommand("", "--format", "xml", file); code != command.ExitUsage || !strings.Contains(errs, "xml") {
 		t.Errorf("an unknown format: exit %d, %s", code, errs)
 	}
-	if code, _, errs := signatureCommand("", "no-such-file"); code != exitUsage || !strings.Contains(errs, "no-such-file") {
+	if code, _, errs := signatureCommand("", "no-such-file"); code != command.ExitUsage || !strings.Contains(errs, "no-such-file") {
 		t.Errorf("an unknown argument: exit %d, %s", code, errs)
 	}
 }
@@ -144,7 +146,7 @@ func TestSignatureFromServer(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "["+someCrash+"]("+server.URL+"/report/index/"+someCrash+")") {
 		t.Errorf("exit %d, %s", code, out)
 	}
-	if code, _, errs := signatureCommand("", "--lists", lists, "--url", server.URL, slow); code != exitFailed || !strings.Contains(errs, "no more requests") {
+	if code, _, errs := signatureCommand("", "--lists", lists, "--url", server.URL, slow); code != command.ExitFailed || !strings.Contains(errs, "no more requests") {
 		t.Errorf("too many requests: exit %d, %s", code, errs)
 	}
 }
@@ -207,7 +209,7 @@ func TestSignatureExplainAndLint(t *testing.T) {
 		t.Errorf("hits: exit %d, %s", code, out)
 	}
 	code, out, _ = signatureCommand("", "lint", lists)
-	if code != exitFailed || !strings.Contains(out, "prefix_signature_re.txt:1: shadowed") {
+	if code != command.ExitFailed || !strings.Contains(out, "prefix_signature_re.txt:1: shadowed") {
 		t.Errorf("lint: exit %d, %s", code, out)
 	}
 	if code, _, errs := signatureCommand("", "lint", customLists(t, "skip", "pre")); code != 0 {

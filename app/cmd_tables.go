@@ -2,10 +2,10 @@ package app
 
 import (
 	"encoding/json"
-	"fmt"
 
 	"github.com/urfave/cli/v2"
 
+	"mayday/app/command"
 	"mayday/app/config"
 	"mayday/app/metrics"
 )
@@ -14,7 +14,7 @@ import (
 func formatFlag() cli.Flag {
 	return &cli.StringFlag{Name: "format", Value: "text", Usage: "text, json or markdown", Action: func(_ *cli.Context, f string) error {
 		if f != "text" && f != "json" && f != "markdown" {
-			return usageError{fmt.Errorf("--format %q is none of text, json, markdown", f)}
+			return command.Usage("--format %q is none of text, json, markdown", f)
 		}
 		return nil
 	}}
@@ -26,14 +26,14 @@ func cmdConfig() *cli.Command {
 		Usage: "print every setting, its value and where that came from",
 		Description: "Reads the configuration as serve would. With --example it prints a file that holds every setting with\n" +
 			"its default instead; with --check it prints nothing and says by its exit code (0, 2) whether serve would accept it.",
-		Flags: append(configFlags(), formatFlag(),
+		Flags: append(command.ConfigFlags(), formatFlag(),
 			&cli.BoolFlag{Name: "example", Usage: "print a commented example file"},
 			&cli.BoolFlag{Name: "check", Usage: "only check"}),
 		Action: func(c *cli.Context) error {
 			if c.Bool("example") {
 				return config.WriteExample(c.App.Writer)
 			}
-			l, err := loadConfig(c)
+			l, err := command.LoadConfig(c)
 			if err != nil || c.Bool("check") {
 				return err
 			}
@@ -59,7 +59,7 @@ func cmdVersion() *cli.Command {
 		Action: func(c *cli.Context) error {
 			e := json.NewEncoder(c.App.Writer)
 			e.SetIndent("", "  ")
-			return e.Encode(version())
+			return e.Encode(command.Version())
 		},
 	}
 }

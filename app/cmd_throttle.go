@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"mayday/app/command"
 	"mayday/app/config"
 	"mayday/app/fault"
 	"mayday/roles/collector/throttle"
@@ -25,7 +26,7 @@ func cmdThrottle() *cli.Command {
 			Description: "RULES is a YAML file with rules, or a whole configuration with a collector.throttle section. Reads the\n" +
 				"raw crashes of the last --days days (or those named) from the crash bucket and prints, for each rule, how many it\n" +
 				"decides on. Rules that take a share draw by the crash id, so that a second run says the same. Writes nothing.",
-			Flags: append(configFlags(),
+			Flags: append(command.ConfigFlags(),
 				&cli.IntFlag{Name: "days", Value: 7, Usage: "how many days back crashes are read"},
 				&cli.IntFlag{Name: "limit", Value: 10_000, Usage: "most crashes that are read"},
 				&cli.BoolFlag{Name: "each", Usage: "print a line for each crash: id, rule and result then, rule and result now"}),
@@ -36,7 +37,7 @@ func cmdThrottle() *cli.Command {
 
 func throttleTry(c *cli.Context) error {
 	if c.NArg() < 1 {
-		return usageError{fmt.Errorf("throttle try takes a file of rules")}
+		return command.Usage("throttle try takes a file of rules")
 	}
 	d, err := commandDeps(c)
 	if err != nil {

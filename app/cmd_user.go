@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"mayday/app/command"
 	"mayday/app/fault"
 	"mayday/storage/catalog"
 )
@@ -35,17 +36,17 @@ func cmdUser() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "add", ArgsUsage: "EMAIL [PERMISSIONS]", Usage: "add a user and print a one-hour, one-use sign-in link",
-				Flags:  append(configFlags(), &cli.BoolFlag{Name: "admin", Usage: "give the user every permission"}),
+				Flags:  append(command.ConfigFlags(), &cli.BoolFlag{Name: "admin", Usage: "give the user every permission"}),
 				Action: userAdd,
 			},
 			{
 				Name: "grant", ArgsUsage: "EMAIL PERMISSIONS", Usage: "replace a user's permissions",
-				Flags:  configFlags(),
+				Flags:  command.ConfigFlags(),
 				Action: userGrant,
 			},
 			{
 				Name: "list", Usage: "list users and their permissions",
-				Flags:  configFlags(),
+				Flags:  command.ConfigFlags(),
 				Action: userList,
 			},
 		},
@@ -54,7 +55,7 @@ func cmdUser() *cli.Command {
 
 func userAdd(c *cli.Context) error {
 	if c.NArg() < 1 || c.NArg() > 2 {
-		return usageError{fmt.Errorf("user add takes an e-mail address and, if wanted, permissions")}
+		return command.Usage("user add takes an e-mail address and, if wanted, permissions")
 	}
 	permissions, err := catalog.ParsePermissions(c.Args().Get(1))
 	if err != nil {
@@ -63,7 +64,7 @@ func userAdd(c *cli.Context) error {
 	if c.Bool("admin") {
 		permissions = append(permissions, catalog.Admin)
 	}
-	cfg, err := loadConfig(c)
+	cfg, err := command.LoadConfig(c)
 	if err != nil {
 		return err
 	}
@@ -97,7 +98,7 @@ func orNone(text string) string {
 
 func userGrant(c *cli.Context) error {
 	if c.NArg() != 2 {
-		return usageError{fmt.Errorf("user grant takes an e-mail address and permissions")}
+		return command.Usage("user grant takes an e-mail address and permissions")
 	}
 	permissions, err := catalog.ParsePermissions(c.Args().Get(1))
 	if err != nil {
@@ -135,7 +136,7 @@ func cmdToken() *cli.Command {
 			Usage: "make a token that carries exactly the named permissions and print it",
 			Description: "Prints the token, 32 hexadecimal digits on a line of its own; it cannot be had again. Works on the\n" +
 				"catalog below --data-dir, also while serve runs on it.",
-			Flags: append(configFlags(),
+			Flags: append(command.ConfigFlags(),
 				&cli.StringFlag{Name: "user", Required: true, Usage: "`EMAIL` of the token's user"},
 				&cli.StringFlag{Name: "permissions", Usage: "`LIST` of permissions, by comma"},
 				&cli.StringFlag{Name: "key", Usage: "use these 32 hexadecimal `DIGITS`"},

@@ -16,6 +16,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"mayday/app/command"
 	"mayday/app/fault"
 	"mayday/storage"
 )
@@ -47,7 +48,7 @@ const crashAnswerTimeout = 60 * time.Second
 func newCrashSource(c *cli.Context) (*crashSource, error) {
 	s := &crashSource{names: c.Args().Slice(), base: strings.TrimRight(c.String("url"), "/"), stdin: c.App.Reader, warn: c.App.ErrWriter,
 		http: &http.Client{Timeout: crashAnswerTimeout}, close: func() {}}
-	for _, e := range environ(c) {
+	for _, e := range command.Environ(c) {
 		name, value, _ := strings.Cut(e, "=")
 		if name == "CRASHSTATS_API_TOKEN" || name == "SOCORRO_API_TOKEN" && s.token == "" {
 			s.token = value

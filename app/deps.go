@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 	"gocloud.dev/blob"
 
+	"mayday/app/command"
 	"mayday/app/config"
 	"mayday/app/fault"
 	"mayday/roles"
@@ -64,7 +65,7 @@ func (d *deps) close() {
 
 // commandDeps are the dependencies of a command that has configFlags.
 func commandDeps(c *cli.Context) (*deps, error) {
-	l, err := loadConfig(c)
+	l, err := command.LoadConfig(c)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"gocloud.dev/blob"
 
+	"mayday/app/command"
 	"mayday/app/config"
 	"mayday/app/fault"
 	"mayday/minidump/stackwalk"
@@ -135,7 +136,7 @@ type childSettings struct {
 	CacheSize int64    `json:"cache_size"`
 }
 
-func walkerVersion() string { return "mayday " + version().Version }
+func walkerVersion() string { return "mayday " + command.Version().Version }
 
 // SymbolCache holds compiled symbols. Processor and symbolication share it.
 func (d *deps) SymbolCache(ctx context.Context) (*cache.Store, error) {

@@ -58,3 +58,9 @@ func (a callers) Caller(c echo.Context, key string) (out symbolserver.Caller, er
 	})(c)
 	return out, err
 }
+
+// symbolicationRoutes mounts the symbolication API at the root.
+type symbolicationRoutes struct{ server *symbolicate.Server }
+
+// Mount implements webserver.Mounter.
+func (r symbolicationRoutes) Mount(e *echo.Echo) { r.server.Mount(e.Group("")) }

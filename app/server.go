@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/net/netutil"
 
+	"mayday/app/command"
 	"mayday/app/config"
 	"mayday/app/fault"
 	"mayday/app/metrics"
@@ -41,7 +42,7 @@ func newServer(cfg config.HTTP, log *zap.Logger) *server {
 	e.Use(s.recovered)
 	e.GET("/__lbheartbeat__", func(c echo.Context) error { return c.JSONBlob(http.StatusOK, nil) })
 	e.GET("/__heartbeat__", s.heartbeat)
-	e.GET("/__version__", func(c echo.Context) error { return c.JSON(http.StatusOK, version()) })
+	e.GET("/__version__", func(c echo.Context) error { return c.JSON(http.StatusOK, command.Version()) })
 	e.GET("/__broken__", func(echo.Context) error { return fault.New(fault.Internal, "broken on purpose") })
 	e.GET("/metrics", echo.WrapHandler(metrics.Handler()))
 	return s

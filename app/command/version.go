@@ -1,24 +1,25 @@
-package app
+package command
 
 import (
 	"runtime/debug"
 	"strings"
 )
 
-// buildVersion is stamped by the linker: -X mayday/app.buildVersion=1.2.3.
+// buildVersion is stamped by the linker: -X mayday/app/command.buildVersion=1.2.3.
 var buildVersion string
 
-// versionInfo is what /__version__ and `mayday version` show; the keys are
+// Info is what /__version__ and `mayday version` show; the keys are
 // those of Mozilla's services.
-type versionInfo struct {
+type Info struct {
 	Version string `json:"version"`
 	Commit  string `json:"commit"`
 	Source  string `json:"source"`
 	Build   string `json:"build"`
 }
 
-func version() versionInfo {
-	v := versionInfo{Version: buildVersion}
+// Version tells what was built, from the linker and the build information.
+func Version() Info {
+	v := Info{Version: buildVersion}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return v

@@ -1,4 +1,4 @@
-package app
+package offline
 
 import (
 	"bufio"
@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"mayday/app/command"
 	"mayday/app/fault"
 	"mayday/minidump"
 	"mayday/minidump/stackwalk"
@@ -24,7 +25,8 @@ import (
 // maxExtra bounds the file of annotations that --evil-json names.
 const maxExtra = 64 << 20
 
-func cmdStackwalk() *cli.Command {
+// Stackwalk is the command stackwalk: prints the stacks of a minidump.
+func Stackwalk() *cli.Command {
 	return &cli.Command{
 		Name:      "stackwalk",
 		Usage:     "walk the stacks of a minidump",
@@ -79,7 +81,7 @@ var verbosities = []string{"off", "error", "warn", "info", "debug", "trace"}
 
 func stackwalkDump(c *cli.Context) error {
 	if c.Bool("version") {
-		_, err := fmt.Fprintln(c.App.Writer, "mayday stackwalk", version().Version)
+		_, err := fmt.Fprintln(c.App.Writer, "mayday stackwalk", command.Version().Version)
 		return err
 	}
 	r := &stackwalkRun{c: c, verbosity: -1, log: c.App.ErrWriter}
@@ -92,15 +94,15 @@ func stackwalkDump(c *cli.Context) error {
 	reading := symbols.Best
 	switch h := c.String("heuristics"); {
 	case r.verbosity < 0:
-		return usageError{fmt.Errorf("--verbose %q is none of off, error, warn, info, debug, trace", c.String("verbose"))}
+		return command.Usage("--verbose %q is none of off, error, warn, info, debug, trace", c.String("verbose"))
 	case c.NArg() < 1:
-		return usageError{errors.New("stackwalk takes a minidump")}
+		return command.Usage("stackwalk takes a minidump")
 	case c.Bool("json") && (c.Bool("human") || c.IsSet("cyborg")) || c.Bool("human") && c.IsSet("cyborg"):
-		return usageError{errors.New("only one of --json, --human and --cyborg can be given")}
+		return command.Usage("only one of --json, --human and --cyborg can be given")
 	case h == "parity":
 		options.Heuristics, reading = unwind.Parity, symbols.Parity
 	case h != "best":
-		return usageError{fmt.Errorf("--heuristics %q is none of best, parity", h)}
+		return command.Usage("--heuristics %q is none of best, parity", h)
 	}
 	if path := c.String("log-file"); path != "" {
 		f, err := os.Create(path)
@@ -243,7 +245,7 @@ func (r *stackwalkRun) fail(name, doing, text string) error {
 		}
 		fmt.Fprintf(r.log, "%s %s - Error %s dump: %s\n", word, name, doing, text)
 	}
-	return cli.Exit("", exitFailed)
+	return cli.Exit("", command.ExitFailed)
 }
 
 // formatName is the name of a dump's error.

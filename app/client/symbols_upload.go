@@ -1,4 +1,4 @@
-package app
+package client
 
 import (
 	"bytes"
@@ -21,6 +21,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
+	"mayday/app/command"
 	"mayday/app/fault"
 	"mayday/symbols"
 	"mayday/symbols/server/binary"
@@ -35,7 +36,8 @@ const (
 	uploadTries = 6
 )
 
-func cmdSymbolsUpload() *cli.Command {
+// SymbolsUpload is the command symbols upload: sends debug files that a server lacks.
+func SymbolsUpload() *cli.Command {
 	return &cli.Command{
 		Name: "upload", ArgsUsage: "PATH…", Usage: "send debug symbols to a symbol server",
 		Description: "Sends each Breakpad symbol file (.sym) and each debug file (ELF, Mach-O, PE, PDB) that is named or lies\n" +
@@ -71,19 +73,19 @@ type found struct {
 
 func uploadSymbols(c *cli.Context) error {
 	if c.NArg() == 0 {
-		return usageError{fmt.Errorf("symbols upload takes files or directories")}
+		return command.Usage("symbols upload takes files or directories")
 	}
 	if n := c.Int("jobs"); n < 1 || n > 64 {
-		return usageError{fmt.Errorf("--jobs %d is not between 1 and 64", n)}
+		return command.Usage("--jobs %d is not between 1 and 64", n)
 	}
 	token := c.String("token")
-	for _, v := range environ(c) {
+	for _, v := range command.Environ(c) {
 		if value, ok := strings.CutPrefix(v, "MAYDAY_TOKEN="); ok && token == "" {
 			token = value
 		}
 	}
 	if token == "" {
-		return usageError{fmt.Errorf("symbols upload needs --token or MAYDAY_TOKEN")}
+		return command.Usage("symbols upload needs --token or MAYDAY_TOKEN")
 	}
 	u := &symbolUpload{url: strings.TrimRight(c.String("url"), "/"), token: token, quiet: c.Bool("quiet"), out: c.App.ErrWriter, client: &http.Client{}}
 	var syms, raw []found
@@ -174,7 +176,7 @@ func (u *symbolUpload) call(ctx context.Context, method, address string, body io
 	if err != nil {
 		return nil, fault.As(fault.Invalid, err, "--url")
 	}
-	r.Header.Set("User-Agent", "mayday/"+version().Version)
+	r.Header.Set("User-Agent", "mayday/"+command.Version().Version)
 	for k, v := range header {
 		r.Header.Set(k, v)
 	}

@@ -1,4 +1,4 @@
-package app
+package client
 
 import (
 	"bytes"
@@ -18,6 +18,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"mayday/app/command"
 	"mayday/app/fault"
 	"mayday/storage"
 )
@@ -25,7 +26,8 @@ import (
 // submitTimeout bounds one upload.
 const submitTimeout = 10 * time.Minute
 
-func cmdSubmit() *cli.Command {
+// Submit is the command submit: sends a crash as a reporter would.
+func Submit() *cli.Command {
 	return &cli.Command{
 		Name: "submit", ArgsUsage: "DUMP…", Usage: "send dumps to a collector, as a client would",
 		Description: "Sends each DUMP as a crash of its own, with the annotations given, and prints the crash id, one a line. Without\n" +
@@ -43,46 +45,46 @@ func cmdSubmit() *cli.Command {
 	}
 }
 
-// submission is what is sent with each dump.
-type submission struct {
-	url         string
-	annotations [][2]string
-	extra       []byte // JSON, or nil
-	files       [][2]string
-	gzip        bool
-	token       string
-	dump        []byte // the minidump, when it is no file
+// Submission is a crash to be sent.
+type Submission struct {
+	URL         string // of /submit
+	Annotations [][2]string
+	Extra       []byte      // more annotations as a JSON object, or nil
+	Files       [][2]string // name and path of other files
+	Gzip        bool
+	Token       string // submitter token, or empty
+	Dump        []byte // the minidump, when it is no file
 }
 
 func submit(c *cli.Context) error {
-	s := submission{gzip: c.Bool("gzip"), token: c.String("token")}
+	s := Submission{Gzip: c.Bool("gzip"), Token: c.String("token")}
 	var err error
-	if s.url, err = submitURL(c.String("url")); err != nil {
+	if s.URL, err = submitURL(c.String("url")); err != nil {
 		return err
 	}
-	if s.annotations, err = pairs(c.StringSlice("annotation"), "annotation"); err != nil {
+	if s.Annotations, err = pairs(c.StringSlice("annotation"), "annotation"); err != nil {
 		return err
 	}
-	if s.files, err = pairs(c.StringSlice("file"), "file"); err != nil {
+	if s.Files, err = pairs(c.StringSlice("file"), "file"); err != nil {
 		return err
 	}
 	if path := c.String("annotations"); path != "" {
-		if s.extra, err = os.ReadFile(path); err != nil {
+		if s.Extra, err = os.ReadFile(path); err != nil {
 			return fault.As(fault.Invalid, err, "annotations")
 		}
-		if !json.Valid(s.extra) {
+		if !json.Valid(s.Extra) {
 			return fault.New(fault.Invalid, "annotations: %s holds no JSON", path)
 		}
 	}
-	if len(s.annotations) == 0 && s.extra == nil {
-		return usageError{fmt.Errorf("submit: a crash needs an annotation, such as -a ProductName=NAME")}
+	if len(s.Annotations) == 0 && s.Extra == nil {
+		return command.Usage("submit: a crash needs an annotation, such as -a ProductName=NAME")
 	}
 	dumps := c.Args().Slice()
 	if len(dumps) == 0 {
 		dumps = []string{""}
 	}
 	for _, dump := range dumps {
-		id, err := s.send(c.Context, dump)
+		id, err := s.Send(c.Context, dump)
 		if err != nil {
 			return fault.Wrap(err, "submit %s", dump)
 		}
@@ -94,7 +96,7 @@ func submit(c *cli.Context) error {
 func submitURL(text string) (string, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return "", usageError{fmt.Errorf("submit: %q is no URL such as http://127.0.0.1:8000/submit", text)}
+		return "", command.Usage("submit: %q is no URL such as http://127.0.0.1:8000/submit", text)
 	}
 	if u.Path == "" || u.Path == "/" {
 		u.Path = "/submit"
@@ -108,29 +110,30 @@ func pairs(rows []string, flag string) ([][2]string, error) {
 	for _, row := range rows {
 		key, value, ok := strings.Cut(row, "=")
 		if !ok || key == "" {
-			return nil, usageError{fmt.Errorf("--%s %q is no KEY=VALUE", flag, row)}
+			return nil, command.Usage("--%s %q is no KEY=VALUE", flag, row)
 		}
 		out = append(out, [2]string{key, value})
 	}
 	return out, nil
 }
 
-// send uploads one crash and returns the id it got.
-func (s *submission) send(ctx context.Context, dump string) (storage.CrashID, error) {
+// Send uploads the crash, with the dump in the file of that path if there is
+// one, and returns the id it got.
+func (s *Submission) Send(ctx context.Context, dump string) (storage.CrashID, error) {
 	client := &http.Client{Timeout: submitTimeout}
 	body, contentType := s.body(dump)
 	defer body.Close()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, body)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL, body)
 	if err != nil {
 		return "", fault.As(fault.Invalid, err, "request")
 	}
 	req.Header.Set("Content-Type", contentType)
-	req.Header.Set("User-Agent", "mayday/"+version().Version)
-	if s.gzip {
+	req.Header.Set("User-Agent", "mayday/"+command.Version().Version)
+	if s.Gzip {
 		req.Header.Set("Content-Encoding", "gzip")
 	}
-	if s.token != "" {
-		req.Header.Set("Authorization", "Bearer "+s.token)
+	if s.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+s.Token)
 	}
 	res, err := client.Do(req)
 	if err != nil {
@@ -161,11 +164,11 @@ func readAnswer(status int, answer string) (storage.CrashID, error) {
 }
 
 // body streams the multipart body; files are opened while it is read.
-func (s *submission) body(dump string) (io.ReadCloser, string) {
+func (s *Submission) body(dump string) (io.ReadCloser, string) {
 	r, w := io.Pipe()
 	var out io.Writer = w
 	var zipped *gzip.Writer
-	if s.gzip {
+	if s.Gzip {
 		zipped = gzip.NewWriter(w)
 		out = zipped
 	}
@@ -183,23 +186,23 @@ func (s *submission) body(dump string) (io.ReadCloser, string) {
 	return r, form.FormDataContentType()
 }
 
-func (s *submission) write(form *multipart.Writer, dump string) error {
-	if s.extra != nil {
-		if err := writePart(form, "extra", "extra.json", "application/json", bytes.NewReader(s.extra)); err != nil {
+func (s *Submission) write(form *multipart.Writer, dump string) error {
+	if s.Extra != nil {
+		if err := writePart(form, "extra", "extra.json", "application/json", bytes.NewReader(s.Extra)); err != nil {
 			return err
 		}
 	}
-	for _, kv := range s.annotations {
+	for _, kv := range s.Annotations {
 		if err := form.WriteField(kv[0], kv[1]); err != nil {
 			return err
 		}
 	}
-	files := s.files
+	files := s.Files
 	if dump != "" {
 		files = append([][2]string{{storage.MinidumpName, dump}}, files...)
 	}
-	if s.dump != nil {
-		if err := writePart(form, storage.MinidumpName, "crash.dmp", "application/octet-stream", bytes.NewReader(s.dump)); err != nil {
+	if s.Dump != nil {
+		if err := writePart(form, storage.MinidumpName, "crash.dmp", "application/octet-stream", bytes.NewReader(s.Dump)); err != nil {
 			return err
 		}
 	}

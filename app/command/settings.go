@@ -1,4 +1,4 @@
-package app
+package command
 
 import (
 	"github.com/urfave/cli/v2"
@@ -6,10 +6,10 @@ import (
 	"mayday/app/config"
 )
 
-// configFlags are the flags of a command that reads the configuration: the
+// ConfigFlags are the flags of a command that reads the configuration: the
 // file, the three that everybody uses by their short names, and one for every
 // setting (shown by `mayday config`, not in each command's help).
-func configFlags() []cli.Flag {
+func ConfigFlags() []cli.Flag {
 	flags := []cli.Flag{
 		&cli.StringFlag{Name: "config", Usage: "read settings from this YAML `FILE`"},
 	}
@@ -23,9 +23,9 @@ func configFlags() []cli.Flag {
 	return flags
 }
 
-// loadConfig reads the configuration of a command that has configFlags.
-func loadConfig(c *cli.Context) (*config.Loaded, error) {
-	return config.Load(c.String("config"), environ(c), func(s *config.Setting) (string, bool) {
+// LoadConfig reads the configuration of a command that has ConfigFlags.
+func LoadConfig(c *cli.Context) (*config.Loaded, error) {
+	return config.Load(c.String("config"), Environ(c), func(s *config.Setting) (string, bool) {
 		return c.String(s.Flag()), c.IsSet(s.Flag())
 	})
 }

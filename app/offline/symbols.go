@@ -1,4 +1,4 @@
-package app
+package offline
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"mayday/app/command"
 	"mayday/app/fault"
 	"mayday/symbols"
 	"mayday/symbols/cache"
@@ -17,14 +18,8 @@ import (
 	"mayday/symbols/sym"
 )
 
-func cmdSymbols() *cli.Command {
-	return &cli.Command{
-		Name: "symbols", Usage: "upload, check and convert debug symbols",
-		Subcommands: []*cli.Command{cmdSymbolsUpload(), cmdSymbolsCheck(), cmdSymbolsConvert()},
-	}
-}
-
-func cmdSymbolsCheck() *cli.Command {
+// SymbolsCheck is the command symbols check: judges symbol files, for build pipelines.
+func SymbolsCheck() *cli.Command {
 	return &cli.Command{
 		Name: "check", ArgsUsage: "PATH…", Usage: "check the quality of symbol files",
 		Description: "Reads each .sym file, and those below each directory, and prints what is wrong with it: lines that cannot\n" +
@@ -43,7 +38,7 @@ type symbolFault struct{ code, text string }
 
 func checkSymbols(c *cli.Context) error {
 	if c.NArg() == 0 {
-		return usageError{fmt.Errorf("symbols check takes files or directories")}
+		return command.Usage("symbols check takes files or directories")
 	}
 	allowed := map[string]bool{}
 	for _, a := range c.StringSlice("allow") {
@@ -51,7 +46,7 @@ func checkSymbols(c *cli.Context) error {
 		case "no-cfi", "no-lines", "no-functions", "strict":
 			allowed[a] = true
 		default:
-			return usageError{fmt.Errorf("--allow %q is none of no-cfi, no-lines, no-functions, strict", a)}
+			return command.Usage("--allow %q is none of no-cfi, no-lines, no-functions, strict", a)
 		}
 	}
 	files, faulty := 0, 0
@@ -89,7 +84,7 @@ func checkSymbols(c *cli.Context) error {
 	case files == 0:
 		return fault.New(fault.NotFound, "no .sym file in %s", strings.Join(c.Args().Slice(), ", "))
 	case faulty > 0:
-		return cli.Exit(fmt.Sprintf("%d of %d symbol files have faults", faulty, files), exitFailed)
+		return cli.Exit(fmt.Sprintf("%d of %d symbol files have faults", faulty, files), command.ExitFailed)
 	}
 	return nil
 }
@@ -174,7 +169,8 @@ func numbers(list []uint64, of uint64) string {
 	return s
 }
 
-func cmdSymbolsConvert() *cli.Command {
+// SymbolsConvert is the command symbols convert: text to compiled lookup file and back.
+func SymbolsConvert() *cli.Command {
 	return &cli.Command{
 		Name: "convert", ArgsUsage: "FILE OUT", Usage: "compile a symbol file, or print a compiled one",
 		Description: "Reads FILE, a .sym text or a compiled lookup file, and writes the other of the two to OUT; OUT - is the\n" +
@@ -186,7 +182,7 @@ func cmdSymbolsConvert() *cli.Command {
 
 func convertSymbols(c *cli.Context) error {
 	if c.NArg() != 2 {
-		return usageError{fmt.Errorf("symbols convert takes FILE and OUT")}
+		return command.Usage("symbols convert takes FILE and OUT")
 	}
 	in, out := c.Args().Get(0), c.Args().Get(1)
 	compiled, err := cache.OpenFile(in)

@@ -1,16 +1,15 @@
-package app
+package offline
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
-	"github.com/labstack/echo/v4"
 	"github.com/urfave/cli/v2"
 
+	"mayday/app/command"
 	"mayday/app/fault"
 	"mayday/symbols"
 	"mayday/symbols/cache"
@@ -21,7 +20,8 @@ import (
 // maxSymbolicateRequest bounds a JSON request on the command line.
 const maxSymbolicateRequest = 256 << 20
 
-func cmdSymbolicate() *cli.Command {
+// Symbolicate is the command symbolicate: names the addresses of text stacks.
+func Symbolicate() *cli.Command {
 	return &cli.Command{
 		Name: "symbolicate", ArgsUsage: "[FILE]", Usage: "put functions and lines to the addresses of stacks",
 		Description: "Reads stacks from FILE, or from its input, and prints them with function, file and line in place of each\n" +
@@ -41,13 +41,13 @@ func cmdSymbolicate() *cli.Command {
 
 func symbolicateStacks(c *cli.Context) (err error) {
 	if c.NArg() > 1 {
-		return usageError{fmt.Errorf("symbolicate takes one file, not %d", c.NArg())}
+		return command.Usage("symbolicate takes one file, not %d", c.NArg())
 	}
 	ids := map[string]string{}
 	for _, m := range c.StringSlice("module") {
 		file, id, ok := strings.Cut(m, "=")
 		if !ok || !symbols.IsHex(id) {
-			return usageError{fmt.Errorf("--module %q is not FILE=ID", m)}
+			return command.Usage("--module %q is not FILE=ID", m)
 		}
 		ids[file] = id
 	}
@@ -116,9 +116,3 @@ func onlyID(paths []string, file string) string {
 	}
 	return found
 }
-
-// symbolicationRoutes mounts the symbolication API at the root.
-type symbolicationRoutes struct{ server *symbolicate.Server }
-
-// Mount implements webserver.Mounter.
-func (r symbolicationRoutes) Mount(e *echo.Echo) { r.server.Mount(e.Group("")) }

@@ -1,4 +1,4 @@
-package app
+package client
 
 import (
 	"fmt"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"mayday/app/command"
 	"mayday/storage/search/remote"
 )
 
@@ -19,7 +20,8 @@ const searchHelp = "Any field is a flag: --product=Firefox --signature='~foo' --
 	"Own flags: --host=URL (default http://127.0.0.1:8000), --format=table|tab|csv|json|markdown, --supersearch-url=URL\n" +
 	"takes the parameters of a search page. The API token comes from MAYDAY_API_TOKEN or CRASHSTATS_API_TOKEN.\n"
 
-func cmdSuperSearch() *cli.Command {
+// SuperSearch is the command supersearch: prints the crashes of a search.
+func SuperSearch() *cli.Command {
 	return &cli.Command{
 		Name: "supersearch", Usage: "print the crashes that match a Super Search", SkipFlagParsing: true,
 		Description: searchHelp + "--num=N|all says how many crashes, --headers prints column names above tab and csv. Exit codes: 0 done,\n" +
@@ -28,7 +30,8 @@ func cmdSuperSearch() *cli.Command {
 	}
 }
 
-func cmdSuperSearchFacet() *cli.Command {
+// SuperSearchFacet is the command supersearchfacet: prints counts by a field, or by day.
+func SuperSearchFacet() *cli.Command {
 	return &cli.Command{
 		Name: "supersearchfacet", Usage: "print the aggregations of a Super Search", SkipFlagParsing: true,
 		Description: searchHelp + "--start-date=D, --end-date=D (days, both included) and --relative-range=7d choose the dates when --date does not;\n" +
@@ -50,7 +53,7 @@ func searchArgs(c *cli.Context, own ...string) (flags map[string]string, values 
 		name, value, has := strings.Cut(args[i], "=")
 		bare, dashed := strings.CutPrefix(name, "--")
 		if bare = strings.ReplaceAll(bare, "-", "_"); !dashed && !has || bare == "" {
-			return nil, nil, usageError{fmt.Errorf("%q is no --name=value", args[i])}
+			return nil, nil, command.Usage("%q is no --name=value", args[i])
 		}
 		if !has && i+1 < len(args) && bare != "headers" && bare != "leftover_count" {
 			i++
@@ -67,7 +70,7 @@ func searchArgs(c *cli.Context, own ...string) (flags map[string]string, values 
 	if page := flags["supersearch_url"]; page != "" {
 		u, err := url.Parse(page)
 		if err != nil {
-			return nil, nil, usageError{err}
+			return nil, nil, command.AsUsage(err)
 		}
 		q := u.Query()
 		q.Del("page")
@@ -83,13 +86,13 @@ func searchArgs(c *cli.Context, own ...string) (flags map[string]string, values 
 func searchClient(c *cli.Context, host string) *remote.Client {
 	token := ""
 	for _, name := range []string{"CRASHSTATS_API_TOKEN", "MAYDAY_API_TOKEN"} {
-		for _, line := range environ(c) {
+		for _, line := range command.Environ(c) {
 			if v, ok := strings.CutPrefix(line, name+"="); ok && v != "" {
 				token = v
 			}
 		}
 	}
-	return &remote.Client{Base: host, Token: token, HTTP: &http.Client{Timeout: time.Minute}, Agent: "mayday/" + version().Version}
+	return &remote.Client{Base: host, Token: token, HTTP: &http.Client{Timeout: time.Minute}, Agent: "mayday/" + command.Version().Version}
 }
 
 func wantsHelp(c *cli.Context) bool {
@@ -114,7 +117,7 @@ func superSearch(c *cli.Context) error {
 		format = "tab"
 	}
 	if err := remote.CheckFormat(format); err != nil {
-		return usageError{err}
+		return command.AsUsage(err)
 	}
 	most := 100
 	switch n := flags["num"]; n {
@@ -123,7 +126,7 @@ func superSearch(c *cli.Context) error {
 		most = math.MaxInt
 	default:
 		if most, err = strconv.Atoi(n); err != nil || most < 0 {
-			return usageError{fmt.Errorf("--num %q is neither a number nor all", n)}
+			return command.Usage("--num %q is neither a number nor all", n)
 		}
 	}
 	if !values.Has("_columns") {
@@ -166,7 +169,7 @@ func superSearchFacet(c *cli.Context) error {
 	}
 	if !values.Has("date") {
 		if err := facetDates(values, flags); err != nil {
-			return usageError{err}
+			return command.AsUsage(err)
 		}
 	}
 	if !values.Has("_facets") {
@@ -186,7 +189,7 @@ func superSearchFacet(c *cli.Context) error {
 		format = "table"
 	}
 	if err := remote.CheckFormat(format); err != nil {
-		return usageError{err}
+		return command.AsUsage(err)
 	}
 	answer, err := client.Ask(c.Context, values)
 	if err != nil {
