@@ -78,17 +78,34 @@ func (w *Walker) Spent() string {
 // Walk walks one thread. When ctx ends, or a limit is reached, the frames so
 // far are returned with the reason.
 func (w *Walker) Walk(ctx context.Context, t Thread) CallStack {
+	var cs CallStack
+	cs.Truncated = w.Each(ctx, t, func(f *Frame) {
+		out := *f
+		if out.Registers != nil && len(cs.Frames) > 0 {
+			registers := *f.Registers
+			out.Registers = &registers
+		}
+		cs.Frames = append(cs.Frames, out)
+	})
+	return cs
+}
+
+// Each walks one thread and hands out its frames one by one, innermost first.
+// A frame and its registers are valid only until each returns: a walk of very
+// many frames need not hold them all. It returns why the walk was ended early,
+// "" if it was not.
+func (w *Walker) Each(ctx context.Context, t Thread, each func(*Frame)) (truncated string) {
 	if t.Context == nil {
-		return CallStack{}
+		return ""
 	}
 	a := archOf(t.Context.CPU)
 	if a.silent && w.process.Heuristics == Parity {
-		return CallStack{}
+		return ""
 	}
 	k := w.walks.Get().(*walk)
 	defer w.walks.Put(k)
 	k.begin(ctx, w, a, t)
-	return k.run(t)
+	return k.run(t, each)
 }
 
 // frame is a frame that is being unwound.
@@ -138,19 +155,21 @@ func (k *walk) begin(ctx context.Context, w *Walker, a *arch, t Thread) {
 	}
 }
 
-func (k *walk) run(t Thread) CallStack {
+func (k *walk) run(t Thread, each func(*Frame)) (truncated string) {
 	*k.callee = frame{Context: *t.Context, instruction: t.Context.IP(), trust: Context}
 	k.locate(k.callee)
-	frames := []Frame{k.export(k.callee, t.Context.IP())}
-	frames[0].Registers = t.Context
+	var out Frame
+	k.export(&out, k.callee, t.Context.IP())
+	out.Registers = t.Context
+	each(&out)
 	if k.walker.frames.Add(-1) < 0 {
-		return CallStack{Frames: frames, Truncated: truncatedDump}
+		return truncatedDump
 	}
 	if k.stack.empty() || k.arch.byScan == nil || !k.arch.walked && !k.best() {
-		return CallStack{Frames: frames}
+		return ""
 	}
 	outside := false
-	for k.mayContinue(len(frames)) {
+	for n := 1; k.mayContinue(n); n++ {
 		if !k.step() {
 			break
 		}
@@ -170,13 +189,14 @@ func (k *walk) run(t Thread) CallStack {
 			k.caller.chained = k.callee.chained + 1
 		}
 		k.locate(k.caller)
-		frames = append(frames, k.export(k.caller, ip))
+		k.export(&out, k.caller, ip)
+		each(&out)
 		k.walker.frames.Add(-1)
 		k.grand, k.callee, k.caller = k.callee, k.caller, k.grand
 		k.grandKnown = true
 	}
 	k.ctx = nil
-	return CallStack{Frames: frames, Truncated: k.truncated}
+	return k.truncated
 }
 
 // mayContinue checks the limits before another frame is looked for.
@@ -238,13 +258,12 @@ func (k *walk) symbols(f *frame) Symbols {
 	return k.process.Modules.Symbols(k.ctx, f.module)
 }
 
-func (k *walk) export(f *frame, ip uint64) Frame {
-	out := Frame{Instruction: f.instruction, Return: ip, StackPointer: f.SP(), Module: f.module, Base: f.base, Trust: f.trust}
+// export describes f to the outside.
+func (k *walk) export(out *Frame, f *frame, ip uint64) {
+	*out = Frame{Instruction: f.instruction, Return: ip, StackPointer: f.SP(), Module: f.module, Base: f.base, Trust: f.trust}
 	if f.trust != Context && k.process.Registers {
-		registers := f.Context
-		out.Registers = &registers
+		out.Registers = &f.Context
 	}
-	return out
 }
 
 // clear makes the caller a frame of which nothing is known.
