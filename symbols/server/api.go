@@ -11,7 +11,7 @@ import (
 
 	"mayday/app/fault"
 	"mayday/storage/catalog"
-	"mayday/symbols/server/filter"
+	"mayday/storage/catalog/filter"
 )
 
 const (

@@ -15,13 +15,15 @@ import (
 	"mayday/symbols"
 	"mayday/symbols/server/archive"
 	"mayday/symbols/server/binary"
+	"mayday/symbols/server/spool"
+	"mayday/symbols/server/store"
 )
 
 // formKey is the key of a Breakpad symbol file that a form names.
 func formKey(debugFile, debugID string) (string, error) {
 	id := symbols.ModuleID{DebugFile: debugFile, DebugID: debugID}.Normalize()
 	path, ok := id.Path()
-	if key, good := cleanKey(path); ok && good {
+	if key, good := store.Clean(path); ok && good {
 		return key, nil
 	}
 	return "", fault.New(fault.Invalid, "debug file %s with debug id %s cannot be kept", archive.Quote(debugFile), archive.Quote(debugID))
@@ -42,15 +44,15 @@ func (s *Server) uploadForm(c echo.Context) error {
 	if caller, err = s.uploader(c, c.QueryParam("key")); err != nil {
 		return err
 	}
-	in, err := s.read(c, "symbol_file")
+	in, err := s.spool.Read(c.Response(), c.Request(), "symbol_file")
 	if err != nil {
 		return err
 	}
-	defer in.close()
-	if in.file == nil {
+	defer in.Close()
+	if in.File == nil {
 		return fault.New(fault.Invalid, "the form has no file symbol_file")
 	}
-	key, err := formKey(in.fields.Get("debug_file"), in.fields.Get("debug_identifier"))
+	key, err := formKey(in.Fields.Get("debug_file"), in.Fields.Get("debug_identifier"))
 	if err != nil {
 		return err
 	}
@@ -62,11 +64,11 @@ func (s *Server) uploadForm(c echo.Context) error {
 }
 
 // keepOne keeps the file that came with a request as an upload of its own.
-func (s *Server) keepOne(ctx context.Context, caller Caller, in *incoming, f *catalog.SymbolFile) (catalog.SymbolUpload, error) {
+func (s *Server) keepOne(ctx context.Context, caller Caller, in *spool.Incoming, f *catalog.SymbolFile) (catalog.SymbolUpload, error) {
 	u := s.newUpload(caller, in)
 	f.Try, f.Created = u.Try, u.Created
 	kind, codeID := f.Kind, f.CodeID
-	if _, err := s.examinePart(in.file, f); err != nil {
+	if _, err := s.examinePart(in.File, f); err != nil {
 		return u, err
 	}
 	if kind != "" {
@@ -93,7 +95,7 @@ func (s *Server) keepOne(ctx context.Context, caller Caller, in *incoming, f *ca
 		u.Skipped = []string{f.Key}
 	}
 	f.ID = files[0].ID
-	if err := s.finishPart(ctx, in.file, f); err != nil {
+	if err := s.finishPart(ctx, in.File, f); err != nil {
 		return u, err
 	}
 	u.Completed = f.Completed
@@ -109,22 +111,22 @@ func (s *Server) uploadDebug(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	in, err := s.read(c, "")
+	in, err := s.spool.Read(c.Response(), c.Request(), "")
 	if err != nil {
 		return err
 	}
-	defer in.close()
-	if in.file == nil {
+	defer in.Close()
+	if in.File == nil {
 		return fault.New(fault.Invalid, "Must be multipart form data with at least one file")
 	}
-	what, err := binary.Identify(in.file, in.size)
+	what, err := binary.Identify(in.File, in.Size)
 	if err != nil {
 		return asInvalid(err)
 	}
-	key := in.filename + "/" + what.StoreID + "/" + in.filename
-	key, ok := cleanKey(key)
+	key := in.Filename + "/" + what.StoreID + "/" + in.Filename
+	key, ok := store.Clean(key)
 	if !ok {
-		return fault.New(fault.Invalid, "%s with id %q cannot be kept", archive.Quote(in.filename), what.StoreID)
+		return fault.New(fault.Invalid, "%s with id %q cannot be kept", archive.Quote(in.Filename), what.StoreID)
 	}
 	u, err := s.keepOne(ctx, caller, in, &catalog.SymbolFile{Key: key, Kind: what.Kind, CodeID: strings.ToUpper(what.CodeID)})
 	if err != nil {
@@ -141,18 +143,18 @@ func (s *Server) uploadDebug(c echo.Context) error {
 }
 
 // convert makes a symbol file of a raw debug file and keeps it.
-func (s *Server) convert(ctx context.Context, caller Caller, in *incoming, what binary.Identity) (bool, error) {
-	key, err := formKey(in.filename, what.DebugID)
+func (s *Server) convert(ctx context.Context, caller Caller, in *spool.Incoming, what binary.Identity) (bool, error) {
+	key, err := formKey(in.Filename, what.DebugID)
 	if err != nil {
 		return false, nil // without a debug id no crash asks for it
 	}
-	f, err := s.temporary("converted-*")
+	f, err := s.spool.Temporary()
 	if err != nil {
 		return false, err
 	}
-	made := &incoming{filename: symbols.SymFile(in.filename), file: f, fields: in.fields}
-	defer made.close()
-	err = s.o.Convert.Convert(ctx, in.filename, in.file, in.size, f)
+	made := &spool.Incoming{Filename: symbols.SymFile(in.Filename), File: f, Fields: in.Fields}
+	defer made.Close()
+	err = s.o.Convert.Convert(ctx, in.Filename, in.File, in.Size, f)
 	if fault.Is(err, fault.Unsupported) {
 		return false, nil
 	}
@@ -163,7 +165,7 @@ func (s *Server) convert(ctx context.Context, caller Caller, in *incoming, what 
 	if err != nil {
 		return false, fault.As(fault.Unavailable, err, "symbol spool")
 	}
-	made.size = info.Size()
+	made.Size = info.Size()
 	_, err = s.keepOne(ctx, caller, made, &catalog.SymbolFile{Key: key})
 	return err == nil, err
 }
@@ -184,7 +186,7 @@ func (s *Server) buildID(c echo.Context) error {
 		if f.Kind != what && f.Kind != binary.ELF {
 			continue
 		}
-		r, err := s.bucket.NewReader(ctx, objectKey(f.Key, f.Try), nil)
+		r, err := s.bucket.NewReader(ctx, store.Object(f.Key, f.Try), nil)
 		if gcerrors.Code(err) == gcerrors.NotFound {
 			continue
 		}

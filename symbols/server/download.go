@@ -20,6 +20,7 @@ import (
 	"mayday/app/fault"
 	"mayday/app/metrics"
 	"mayday/symbols"
+	"mayday/symbols/server/store"
 )
 
 // open lets every page of the web read the answers of a handler.
@@ -89,7 +90,7 @@ func (s *Server) download(c echo.Context) error {
 	if debug {
 		c.Response().Header().Set("Debug-Time", "0.0")
 	}
-	debugFile, id, file, ok := splitKey(path)
+	debugFile, id, file, ok := store.Split(path)
 	if !ok {
 		metrics.SymbolDownloads.Inc("ignored")
 		return c.JSON(http.StatusNotFound, map[string]string{"error": "Not Found", "path": r.URL.Path})
@@ -123,7 +124,7 @@ func (s *Server) download(c echo.Context) error {
 	}
 	metrics.SymbolDownloads.Inc("missing")
 	if r.Method == http.MethodGet {
-		s.missing.record(debugFile, id, file, r.URL.Query().Get("code_file"), r.URL.Query().Get("code_id"))
+		s.missing.Record(debugFile, id, file, r.URL.Query().Get("code_file"), r.URL.Query().Get("code_id"))
 	}
 	return c.String(http.StatusNotFound, "Symbol Not Found")
 }
@@ -146,9 +147,9 @@ func keyAddress(base, key string, try bool, query string) string {
 
 // find opens the object of a key, regular ones first.
 func (s *Server) find(ctx context.Context, key string, try bool) (*blob.Reader, error) {
-	r, err := s.bucket.NewReader(ctx, objectKey(key, false), nil)
+	r, err := s.bucket.NewReader(ctx, store.Object(key, false), nil)
 	if try && gcerrors.Code(err) == gcerrors.NotFound {
-		r, err = s.bucket.NewReader(ctx, objectKey(key, true), nil)
+		r, err = s.bucket.NewReader(ctx, store.Object(key, true), nil)
 	}
 	switch {
 	case err == nil:
@@ -314,7 +315,7 @@ func (s *Server) byCode(ctx context.Context, file, id string, try, refresh bool)
 func (s *Server) apiSyminfo(c echo.Context) error {
 	parts := strings.Split(strings.Trim(c.Request().URL.Path, "/"), "/")
 	file, id := parts[len(parts)-2], strings.ToUpper(parts[len(parts)-1])
-	if !goodPart(file) || !symbols.IsHex(id) {
+	if !store.GoodPart(file) || !symbols.IsHex(id) {
 		return c.String(http.StatusNotFound, "Code file / id Not Found")
 	}
 	f, err := s.files.SymbolFileByModule(c.Request().Context(), file, id, true)

@@ -1,129 +1,16 @@
 package server
 
 import (
-	"context"
 	"encoding/csv"
 	"net/http"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
-	"go.uber.org/zap"
 
 	"mayday/app/fault"
 	"mayday/storage/catalog"
-	"mayday/symbols/server/filter"
+	"mayday/storage/catalog/filter"
 )
-
-const (
-	// missingMemory is how long the same question is not counted again.
-	missingMemory = 24 * time.Hour
-	// missingLife is how long a file that nobody asks for stays listed.
-	missingLife = 30 * 24 * time.Hour
-	// missingEvery is how often what was counted is written.
-	missingEvery = 10 * time.Second
-	// maxAsked bounds the questions remembered, maxMissing those not written.
-	maxAsked   = 200_000
-	maxMissing = 20_000
-	// maxMissingField drops longer names.
-	maxMissingField = 150
-)
-
-// missing counts symbol files that were asked for in vain. Writes are batched:
-// a crash of an unknown build asks for hundreds of files.
-type missing struct {
-	db  *catalog.DB
-	now func() time.Time
-
-	mu     sync.Mutex
-	asked  map[question]time.Time // guarded by mu
-	counts map[question]*catalog.MissingSymbol
-}
-
-type question struct{ debugFile, debugID, filename, codeFile, codeID string }
-
-func newMissing(db *catalog.DB, now func() time.Time) *missing {
-	return &missing{db: db, now: now, asked: map[question]time.Time{}, counts: map[question]*catalog.MissingSymbol{}}
-}
-
-func (m *missing) record(debugFile, debugID, filename, codeFile, codeID string) {
-	q := question{debugFile, debugID, filename, strings.ToValidUTF8(codeFile, ""), strings.ToUpper(strings.ToValidUTF8(codeID, ""))}
-	for _, f := range []string{q.debugFile, q.debugID, q.filename, q.codeFile, q.codeID} {
-		if len(f) > maxMissingField || strings.ContainsAny(f, "\x00\r\n") {
-			return
-		}
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	now := m.now()
-	if at, ok := m.asked[q]; ok && now.Sub(at) < missingMemory {
-		return
-	}
-	if len(m.counts) >= maxMissing {
-		return // written soon; until then more are not worth their memory
-	}
-	if len(m.asked) >= maxAsked {
-		clear(m.asked)
-	}
-	m.asked[q] = now
-	r := m.counts[q]
-	if r == nil {
-		r = &catalog.MissingSymbol{DebugFile: q.debugFile, DebugID: q.debugID, Filename: q.filename, CodeFile: q.codeFile, CodeID: q.codeID}
-		m.counts[q] = r
-	}
-	r.Count++
-	r.Modified = now
-}
-
-// found forgets questions about a module whose symbols came.
-func (m *missing) found(debugFile, debugID string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for q := range m.counts {
-		if q.debugFile == debugFile && q.debugID == debugID {
-			delete(m.counts, q)
-		}
-	}
-	for q := range m.asked {
-		if q.debugFile == debugFile && q.debugID == debugID {
-			delete(m.asked, q)
-		}
-	}
-}
-
-// flush writes what was counted.
-func (m *missing) flush(ctx context.Context) error {
-	m.mu.Lock()
-	list := make([]catalog.MissingSymbol, 0, len(m.counts))
-	for _, r := range m.counts {
-		list = append(list, *r)
-	}
-	clear(m.counts)
-	m.mu.Unlock()
-	return m.db.RecordMissing(ctx, list)
-}
-
-func (m *missing) run(ctx context.Context, log *zap.Logger) error {
-	tick := time.NewTicker(missingEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			// What was counted last is worth a moment more.
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer cancel()
-			if err := m.flush(last); err != nil {
-				log.Warn("missing symbols", zap.Error(err))
-			}
-			return nil
-		case <-tick.C:
-			if err := m.flush(ctx); err != nil && ctx.Err() == nil {
-				log.Warn("missing symbols", zap.Error(err))
-			}
-		}
-	}
-}
 
 // missingCSV is GET /missingsymbols.csv: what was asked for in vain in the last
 // 24 hours, or today, of Windows modules.
@@ -134,7 +21,7 @@ func (s *Server) missingCSV(c echo.Context) error {
 	if c.QueryParam("today") != "" {
 		since = now.Truncate(24 * time.Hour)
 	}
-	if err := s.missing.flush(ctx); err != nil {
+	if err := s.missing.Flush(ctx); err != nil {
 		return err
 	}
 	h := c.Response().Header()
@@ -165,7 +52,7 @@ const missingBatch = 100
 // missingJSON is GET /missingsymbols/.
 func (s *Server) missingJSON(c echo.Context) error {
 	ctx := c.Request().Context()
-	if err := s.missing.flush(ctx); err != nil {
+	if err := s.missing.Flush(ctx); err != nil {
 		return err
 	}
 	f := filter.New(c.QueryParams(), s.now())

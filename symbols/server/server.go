@@ -16,12 +16,8 @@
 //  4. The catalog learns of them, and Options.Arrived is called for each module,
 //     before the client is answered: what was uploaded is visible at once.
 //
-// # Keys
-//
-// v1/<debug file>/<debug id>/<file> in the bucket, below try/ for trial builds;
-// ids in capitals. A .sym file is kept gzipped, whatever it came as. Other
-// objects are kept as they came. Objects that other programs put there are
-// served too, gzipped or not.
+// How files are kept is said by package store, how they are received by package
+// spool.
 //
 // It does not make symbol files of raw debug files itself: Options.Convert does.
 package server
@@ -31,10 +27,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -45,8 +38,11 @@ import (
 	"mayday/app/config"
 	"mayday/app/fault"
 	"mayday/storage/catalog"
+	"mayday/storage/catalog/filter"
 	"mayday/symbols"
-	"mayday/symbols/server/filter"
+	"mayday/symbols/server/missing"
+	"mayday/symbols/server/spool"
+	"mayday/symbols/server/store"
 )
 
 // Caller is who asks.
@@ -96,20 +92,21 @@ type Options struct {
 
 // Server is the symbol server.
 type Server struct {
-	o        Options
-	files    *catalog.DB
-	bucket   *blob.Bucket
-	callers  Callers
-	client   *http.Client
-	log      *zap.Logger
-	now      func() time.Time
-	missing  *missing
-	codes    *codeCache
-	uploads  chan struct{} // one for each upload that is worked on
-	keys     keyLocks
-	tickets  keyLocks
-	work     chan func(context.Context)
-	prepared sync.Once
+	o       Options
+	files   *catalog.DB
+	bucket  *blob.Bucket
+	store   *store.Store
+	spool   *spool.Spool
+	fetcher *spool.Fetcher
+	callers Callers
+	log     *zap.Logger
+	now     func() time.Time
+	started time.Time
+	missing *missing.List
+	codes   *codeCache
+	uploads chan struct{} // one for each upload that is worked on
+	tickets store.Locks
+	work    chan func(context.Context)
 }
 
 // New makes a server. Run must run for uploads that are answered before they
@@ -124,12 +121,14 @@ func New(o Options) *Server {
 	if o.Arrived == nil {
 		o.Arrived = func(context.Context, symbols.ModuleID) {}
 	}
-	s := &Server{o: o, files: o.Catalog, bucket: o.Bucket, callers: o.Callers, client: o.Client, log: o.Log, now: o.Now,
-		codes: newCodeCache(o.Now), uploads: make(chan struct{}, maxUploads), work: make(chan func(context.Context), maxQueued)}
-	s.missing = newMissing(o.Catalog, o.Now)
-	if s.client == nil {
-		s.client = outsideClient()
+	if o.Client == nil {
+		o.Client = spool.OutsideClient()
 	}
+	s := &Server{o: o, files: o.Catalog, bucket: o.Bucket, callers: o.Callers, log: o.Log, now: o.Now, started: o.Now(), codes: newCodeCache(o.Now),
+		spool: spool.New(o.Spool, int64(o.Config.MaxUpload)), missing: missing.New(o.Catalog, o.Now),
+		uploads: make(chan struct{}, maxUploads), work: make(chan func(context.Context), maxQueued)}
+	s.store = store.New(store.Options{Catalog: o.Catalog, Bucket: o.Bucket, Changed: o.Arrived, Now: o.Now})
+	s.fetcher = &spool.Fetcher{Spool: s.spool, Domains: o.Config.Domains, Any: o.Config.AnyDomain, Client: o.Client, Log: o.Log}
 	return s
 }
 
@@ -209,26 +208,18 @@ func (s *Server) api(h echo.HandlerFunc, methods ...string) echo.HandlerFunc {
 // it in pieces gets to see the answer.
 const maxDrain = 256 << 20
 
-// statusError is an error with a status of its own.
-type statusError struct {
-	status int
-	msg    string
-}
-
-func (e *statusError) Error() string { return e.msg }
-
 func (s *Server) refuse(c echo.Context, err error) error {
 	if c.Response().Committed {
 		return err
 	}
 	if body := c.Request().Body; body != nil {
 		deadline := http.NewResponseController(c.Response())
-		_ = deadline.SetReadDeadline(time.Now().Add(stallTimeout)) // a server without deadlines waits longer
-		_, _ = io.Copy(io.Discard, io.LimitReader(body, maxDrain)) // the answer is the same
+		_ = deadline.SetReadDeadline(time.Now().Add(spool.StallTimeout)) // a server without deadlines waits longer
+		_, _ = io.Copy(io.Discard, io.LimitReader(body, maxDrain))       // the answer is the same
 	}
-	var own *statusError
+	var own *spool.StatusError
 	if errors.As(err, &own) {
-		return c.JSON(own.status, map[string]string{"error": own.msg})
+		return c.JSON(own.Status, map[string]string{"error": own.Msg})
 	}
 	var fields *filter.Errors
 	if errors.As(err, &fields) {
@@ -275,9 +266,6 @@ func (s *Server) uploader(c echo.Context, key string) (Caller, error) {
 // Run finishes uploads that were answered already, keeps missing symbols, and
 // drops what is old.
 func (s *Server) Run(ctx context.Context) error {
-	if err := s.prepare(); err != nil {
-		return err
-	}
 	if err := s.files.InterruptedSymbolUploads(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil // stopped before it began
@@ -297,7 +285,7 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
-	group.Go(func() error { return s.missing.run(ctx, s.log) })
+	group.Go(func() error { return s.missing.Run(ctx, s.log) })
 	group.Go(func() error {
 		tick := time.NewTicker(tidyEvery)
 		defer tick.Stop()
@@ -318,61 +306,14 @@ func (s *Server) Run(ctx context.Context) error {
 // spoolLife is how old a file of an unfinished upload gets.
 const spoolLife = catalog.TicketLife
 
-// prepare makes the spool directory.
-func (s *Server) prepare() (err error) {
-	s.prepared.Do(func() { err = os.MkdirAll(s.o.Spool, 0o700) })
-	return fault.As(fault.Unavailable, err, "symbol spool")
-}
-
 // tidy drops what is older than it may get.
 func (s *Server) tidy(ctx context.Context) error {
 	now := s.now()
-	entries, err := os.ReadDir(s.o.Spool)
-	if err != nil {
-		return fault.As(fault.Unavailable, err, "symbol spool")
-	}
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil && now.Sub(info.ModTime()) > spoolLife {
-			_ = os.Remove(filepath.Join(s.o.Spool, e.Name())) // tried again in an hour
-		}
-	}
-	if err := s.files.DropMissing(ctx, now.Add(-missingLife)); err != nil {
+	if err := s.spool.Tidy(now, s.started, spoolLife); err != nil {
 		return err
 	}
-	return s.retain(ctx)
-}
-
-// keyLocks has one holder of each key at a time.
-type keyLocks struct {
-	mu   sync.Mutex
-	held map[string]*keyLock // guarded by mu
-}
-
-type keyLock struct {
-	mu    sync.Mutex
-	users int // guarded by keyLocks.mu
-}
-
-// lock waits for the key and returns what gives it back.
-func (l *keyLocks) lock(key string) func() {
-	l.mu.Lock()
-	if l.held == nil {
-		l.held = map[string]*keyLock{}
+	if err := s.files.DropMissing(ctx, now.Add(-missing.Life)); err != nil {
+		return err
 	}
-	k := l.held[key]
-	if k == nil {
-		k = &keyLock{}
-		l.held[key] = k
-	}
-	k.users++
-	l.mu.Unlock()
-	k.mu.Lock()
-	return func() {
-		k.mu.Unlock()
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if k.users--; k.users == 0 {
-			delete(l.held, key)
-		}
-	}
+	return s.store.Retain(ctx, store.Days{Try: s.o.Config.TryDays, Regular: s.o.Config.Days})
 }

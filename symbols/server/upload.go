@@ -2,16 +2,9 @@ package server
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
-	"mime"
-	"mime/multipart"
 	"net/http"
-	"net/url"
-	"os"
 	"path"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -24,15 +17,11 @@ import (
 	"mayday/app/metrics"
 	"mayday/storage/catalog"
 	"mayday/symbols/server/archive"
+	"mayday/symbols/server/spool"
+	"mayday/symbols/server/store"
 )
 
 const (
-	// maxField and maxFields bound the fields of a form beside its file.
-	maxField  = 64 << 10
-	maxFields = 100
-	// stallTimeout is how long a client may send nothing; an upload as a
-	// whole may take hours.
-	stallTimeout = 60 * time.Second
 	// maxRatio bounds how much an archive may unpack to: symbol text packs 5
 	// to 20 times. minUnpacked is allowed whatever the archive's size.
 	maxRatio    = 200
@@ -43,138 +32,10 @@ const (
 	examiners = 4
 )
 
-// incoming is what a client sent: a form's fields, and its file in the spool.
-type incoming struct {
-	fields   url.Values
-	filename string
-	field    string // the field that the file came in
-	file     *os.File
-	size     int64
-
-	source    string // address it was fetched from
-	redirects []string
-}
-
-// close removes the spooled file.
-func (in *incoming) close() {
-	if in.file != nil {
-		in.file.Close()
-		os.Remove(in.file.Name())
-		in.file = nil
-	}
-}
-
-// spool copies r to a new file in the spool.
-func (s *Server) spool(in *incoming, r io.Reader, limit int64) error {
-	if err := s.prepare(); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(s.o.Spool, "upload-*")
-	if err != nil {
-		return fault.As(fault.Unavailable, err, "symbol spool")
-	}
-	in.file = f
-	n, err := io.Copy(f, io.LimitReader(r, limit+1))
-	in.size = n
-	switch {
-	case n > limit:
-		return fault.New(fault.TooLarge, "the upload has more than %d bytes", limit)
-	case err != nil:
-		return fault.As(fault.Invalid, err, "the upload broke off after %d bytes", n)
-	}
-	return nil
-}
-
-// patient extends the deadline of a request whenever bytes come.
-type patient struct {
-	r    io.Reader
-	c    *http.ResponseController
-	next time.Time
-}
-
-func (p *patient) Read(b []byte) (int, error) {
-	n, err := p.r.Read(b)
-	if now := time.Now(); n > 0 && now.After(p.next) {
-		_ = p.c.SetReadDeadline(now.Add(stallTimeout)) // without deadlines it just waits
-		p.next = now.Add(time.Second)
-	}
-	return n, err
-}
-
-// read receives the body of a request.
-func (s *Server) read(c echo.Context, wantFile string) (*incoming, error) {
-	r := c.Request()
-	body := &patient{r: r.Body, c: http.NewResponseController(c.Response())}
-	in := &incoming{fields: url.Values{}}
-	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	switch {
-	case err == nil && kind == "multipart/form-data" && params["boundary"] != "":
-		err = s.readParts(in, multipart.NewReader(body, params["boundary"]), wantFile)
-	case err == nil && kind == "application/x-www-form-urlencoded":
-		text, readErr := io.ReadAll(io.LimitReader(body, maxField+1))
-		if readErr != nil || len(text) > maxField {
-			return nil, fault.New(fault.Invalid, "the form is too long or broke off")
-		}
-		in.fields, err = url.ParseQuery(string(text))
-		err = fault.As(fault.Invalid, err, "form")
-	default:
-		err = nil
-	}
-	if err != nil {
-		in.close()
-		return nil, err
-	}
-	return in, nil
-}
-
-// readParts takes the first file (of the field wantFile, or of any) and every
-// other field.
-func (s *Server) readParts(in *incoming, parts *multipart.Reader, wantFile string) error {
-	for n := 0; ; n++ {
-		part, err := parts.NextRawPart()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return fault.As(fault.Invalid, err, "multipart form")
-		}
-		if n == maxFields {
-			return fault.New(fault.TooLarge, "more than %d fields in the form", maxFields)
-		}
-		_, params, _ := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
-		filename, isFile := params["filename"]
-		if !isFile {
-			text, err := io.ReadAll(io.LimitReader(part, maxField+1))
-			if err != nil {
-				return fault.As(fault.Invalid, err, "multipart form")
-			}
-			if len(text) > maxField {
-				return fault.New(fault.TooLarge, "a field of the form has more than %d bytes", maxField)
-			}
-			in.fields.Add(params["name"], string(text))
-			continue
-		}
-		if in.file != nil || wantFile != "" && params["name"] != wantFile {
-			continue // NextRawPart reads over it
-		}
-		in.filename, in.field = baseName(filename), params["name"]
-		if err := s.spool(in, part, int64(s.o.Config.MaxUpload)); err != nil {
-			return err
-		}
-	}
-}
-
-// baseName is the last part of a path in either notation, cut to what a
-// catalog shows.
-func baseName(name string) string {
-	name = name[strings.LastIndexAny(name, `/\`)+1:]
-	return strings.ToValidUTF8(name[:min(len(name), maxText)], "")
-}
-
 // isTry reports whether an upload is of a trial build: one who may upload no
 // others, or says so.
-func isTry(caller Caller, in *incoming) bool {
-	return !caller.Has(catalog.UploadSymbols) || in.fields.Get("try") != ""
+func isTry(caller Caller, in *spool.Incoming) bool {
+	return !caller.Has(catalog.UploadSymbols) || in.Fields.Get("try") != ""
 }
 
 // uploadV1 is POST /upload/.
@@ -184,26 +45,29 @@ func (s *Server) uploadV1(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	in, err := s.read(c, "")
+	in, err := s.spool.Read(c.Response(), c.Request(), "")
 	if err != nil {
 		return err
 	}
 	keep := false
 	defer func() {
 		if !keep {
-			in.close()
+			in.Close()
 		}
 	}()
-	if in.file == nil {
-		address := in.fields.Get("url")
+	if in.File == nil {
+		address := in.Fields.Get("url")
 		if address == "" {
 			return fault.New(fault.Invalid, "Must be multipart form data with at least one file")
 		}
-		if err := s.fetchURL(ctx, in, address); err != nil {
+		fetched, err := s.fetcher.Fetch(ctx, address)
+		if err != nil {
 			return err
 		}
+		fetched.Fields = in.Fields
+		in = fetched
 	}
-	if ext := path.Ext(in.filename); !strings.EqualFold(ext, ".zip") {
+	if ext := path.Ext(in.Filename); !strings.EqualFold(ext, ".zip") {
 		return fault.New(fault.Invalid, "Unrecognized archive file extension %s", archive.Quote(ext))
 	}
 	take, skip, err := s.openArchive(in)
@@ -223,15 +87,15 @@ func (s *Server) uploadV1(c echo.Context) error {
 	return c.JSON(http.StatusCreated, map[string]any{"upload": s.showUpload(job.upload, false)})
 }
 
-func (s *Server) newUpload(caller Caller, in *incoming) catalog.SymbolUpload {
-	return catalog.SymbolUpload{UserID: caller.UserID, Email: caller.Email, Filename: in.filename, Size: in.size, Try: isTry(caller, in),
-		DownloadURL: in.source, RedirectURLs: in.redirects, Created: s.now()}
+func (s *Server) newUpload(caller Caller, in *spool.Incoming) catalog.SymbolUpload {
+	return catalog.SymbolUpload{UserID: caller.UserID, Email: caller.Email, Filename: in.Filename, Size: in.Size, Try: isTry(caller, in),
+		DownloadURL: in.Source, RedirectURLs: in.Redirects, Created: s.now()}
 }
 
 // openArchive reads the directory of a zip and checks what can be checked
 // without unpacking.
-func (s *Server) openArchive(in *incoming) (take []*archive.Member, skip []string, err error) {
-	members, err := archive.Read(in.file, in.size)
+func (s *Server) openArchive(in *spool.Incoming) (take []*archive.Member, skip []string, err error) {
+	members, err := archive.Read(in.File, in.Size)
 	if err != nil {
 		return nil, nil, asInvalid(err)
 	}
@@ -240,14 +104,55 @@ func (s *Server) openArchive(in *incoming) (take []*archive.Member, skip []strin
 		return nil, nil, err
 	}
 	total := int64(0)
-	most := max(in.size*maxRatio, minUnpacked)
+	most := max(in.Size*maxRatio, minUnpacked)
 	for _, m := range take {
 		if m.Size > maxMember {
 			return nil, nil, fault.New(fault.Invalid, "File %s claims %d bytes; at most %d are taken", archive.Quote(m.Name), m.Size, int64(maxMember))
 		}
 		if total += m.Size; total > most {
-			return nil, nil, fault.New(fault.Invalid, "The archive of %d bytes claims to unpack to more than %d", in.size, most)
+			return nil, nil, fault.New(fault.Invalid, "The archive of %d bytes claims to unpack to more than %d", in.Size, most)
 		}
+	}
+	return take, skip, nil
+}
+
+// checkNames checks the members of an archive by their names, in the order
+// that clients know, and gives those that are symbols and those to ignore.
+func (s *Server) checkNames(members []*archive.Member) (take []*archive.Member, skip []string, err error) {
+	sizes := map[string]int64{}
+	for _, m := range members {
+		if m.IsDir() {
+			continue
+		}
+		if size, twice := sizes[m.Name]; twice && size != m.Size {
+			return nil, nil, fault.New(fault.Invalid, "The file %s is in the archive twice, with %d and with %d bytes", archive.Quote(m.Name), size, m.Size)
+		}
+		sizes[m.Name] = m.Size
+	}
+	last := map[string]int{}
+	for _, m := range members {
+		if m.IsDir() {
+			continue
+		}
+		if store.Ignored(m.Name) {
+			skip = append(skip, m.Name)
+			continue
+		}
+		for _, snippet := range s.o.Config.DisallowedSnippets {
+			if strings.Contains(m.Name, snippet) {
+				return nil, nil, fault.New(fault.Invalid, "Content of archive file contains the snippet '%s' which is not allowed", snippet)
+			}
+		}
+		key, ok := store.Clean(m.Name)
+		if !ok {
+			return nil, nil, fault.New(fault.Invalid, "Unrecognized file pattern. Should only be <module>/<hex>/<file> or <name>-symbols.txt and nothing else. (First unrecognized pattern was '%s')", strings.Trim(archive.Quote(m.Name), `"`))
+		}
+		if i, twice := last[key]; twice { // the later one counts
+			take[i] = m
+			continue
+		}
+		last[key] = len(take)
+		take = append(take, m)
 	}
 	return take, skip, nil
 }
@@ -264,7 +169,7 @@ func asInvalid(err error) error {
 // job is an archive on its way into the bucket.
 type job struct {
 	s      *Server
-	in     *incoming
+	in     *spool.Incoming
 	upload catalog.SymbolUpload
 	take   []*archive.Member
 
@@ -317,14 +222,14 @@ func (j *job) examine(ctx context.Context) error {
 			}
 			f := &j.files[i]
 			f.Try, f.Created = j.upload.Try, j.s.now()
-			f.Key, _ = cleanKey(m.Name)
-			e := newExaminer()
+			f.Key, _ = store.Clean(m.Name)
+			e := store.NewExaminer()
 			r := m.Open()
 			defer r.Close()
 			if _, err := io.Copy(e, r); err != nil {
 				return asInvalid(err)
 			}
-			e.describe(f)
+			e.Describe(f)
 			return nil
 		})
 	}
@@ -379,8 +284,8 @@ func (j *job) kept() []catalog.SymbolFile {
 
 // keepMember copies one member to the bucket unless it is there.
 func (s *Server) keepMember(ctx context.Context, f *catalog.SymbolFile, m *archive.Member) (skipped bool, err error) {
-	defer s.keys.lock(objectKey(f.Key, f.Try))()
-	same, other, err := s.have(ctx, *f)
+	defer s.store.Lock(f.Key, f.Try)()
+	same, other, err := s.store.Have(ctx, *f)
 	if err != nil {
 		return false, err
 	}
@@ -388,32 +293,32 @@ func (s *Server) keepMember(ctx context.Context, f *catalog.SymbolFile, m *archi
 		return true, s.files.RenewSymbolFile(ctx, f.Key, f.Try, s.now())
 	}
 	f.Updated = other
-	if packed(f.Key) {
+	if store.Packed(f.Key) {
 		f.Compressed = true
 		if r, _, ok := m.Gzip(); ok {
-			return false, s.put(ctx, f, r)
+			return false, s.store.Put(ctx, f, r)
 		}
 	}
 	r := m.Open()
 	defer r.Close()
 	if !f.Compressed {
-		return false, s.put(ctx, f, r)
+		return false, s.store.Put(ctx, f, r)
 	}
-	z := gzipped(r)
+	z := store.Gzipped(r)
 	defer z.Close()
-	return false, s.put(ctx, f, z)
+	return false, s.store.Put(ctx, f, z)
 }
 
 // later answers 202 and has the job done in the background.
 func (s *Server) later(c echo.Context, j *job) error {
 	id, err := s.files.AddSymbolUpload(c.Request().Context(), j.upload)
 	if err != nil {
-		j.in.close()
+		j.in.Close()
 		return err
 	}
 	j.upload.ID = id
 	work := func(ctx context.Context) {
-		defer j.in.close()
+		defer j.in.Close()
 		err := j.run(ctx)
 		if err == nil {
 			return
@@ -427,7 +332,7 @@ func (s *Server) later(c echo.Context, j *job) error {
 	select {
 	case s.work <- work:
 	default:
-		j.in.close()
+		j.in.Close()
 		return fault.New(fault.Throttled, "%d uploads wait already", maxQueued)
 	}
 	address := s.base(c) + "/upload/status/" + strconv.FormatInt(id, 10)
@@ -465,89 +370,14 @@ func (s *Server) base(c echo.Context) string {
 	return c.Scheme() + "://" + c.Request().Host
 }
 
-// fetchURL gets an archive from an address that a client names.
-func (s *Server) fetchURL(ctx context.Context, in *incoming, address string) error {
-	u, err := s.allowed(address)
-	if err != nil {
+// arrived tells everybody that the symbols of a file came.
+func (s *Server) arrived(ctx context.Context, f catalog.SymbolFile) error {
+	id := store.Module(f)
+	s.codes.forget()
+	s.missing.Found(id.DebugFile, id.DebugID)
+	if err := s.files.FoundSymbol(ctx, id.DebugFile, id.DebugID); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
-	in.source, in.filename, in.redirects = address, baseName(u.Path), []string{}
-	for n := 0; ; n++ {
-		if n > maxRedirects {
-			return fault.New(fault.Invalid, "Too many redirects trying to open %s", address)
-		}
-		resp, err := s.ask(ctx, http.MethodHead, u.String())
-		if err != nil {
-			return err
-		}
-		resp.Body.Close()
-		if resp.StatusCode < 300 {
-			break
-		}
-		if resp.StatusCode >= 500 {
-			return &statusError{http.StatusInternalServerError, fmt.Sprintf("%s errored (%d)", u, resp.StatusCode)}
-		}
-		if resp.StatusCode >= 400 {
-			return fault.New(fault.Invalid, "%s can't be found (%d)", u, resp.StatusCode)
-		}
-		next, err := resp.Location()
-		if err != nil {
-			return fault.New(fault.Invalid, "%s redirects to nowhere", u)
-		}
-		if u, err = s.allowed(next.String()); err != nil {
-			return err
-		}
-		in.redirects = append(in.redirects, u.String())
-		if strings.HasSuffix(strings.ToLower(u.Path), ".zip") {
-			in.filename = baseName(u.Path)
-		}
-	}
-	resp, err := s.ask(ctx, http.MethodGet, u.String())
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fault.New(fault.Invalid, "non-200 status code when retrieving %s", u)
-	}
-	return s.spool(in, resp.Body, int64(s.o.Config.MaxUpload))
+	s.o.Arrived(ctx, id)
+	return nil
 }
-
-const (
-	maxRedirects = 5
-	fetchTimeout = time.Hour
-)
-
-// ask does one request without following redirects.
-func (s *Server) ask(ctx context.Context, method, address string) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, method, address, nil)
-	if err != nil {
-		return nil, fault.As(fault.Invalid, err, "url")
-	}
-	c := *s.client
-	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	resp, err := c.Do(r)
-	if err != nil {
-		s.log.Info("upload by URL", zap.String("url", address), zap.Error(err))
-		var refused *refusedAddress
-		if errors.As(err, &refused) {
-			return nil, fault.New(fault.Invalid, "%s", refused.Error())
-		}
-		return nil, &statusError{http.StatusInternalServerError, "ConnectionError trying to open " + address}
-	}
-	return resp, nil
-}
-
-// temporary makes a file in the spool that its caller removes.
-func (s *Server) temporary(pattern string) (*os.File, error) {
-	if err := s.prepare(); err != nil {
-		return nil, err
-	}
-	f, err := os.CreateTemp(s.o.Spool, pattern)
-	return f, fault.As(fault.Unavailable, err, "symbol spool")
-}
-
-// spooled is the path of a file that waits for the rest of itself.
-func (s *Server) spooled(name string) string { return filepath.Join(s.o.Spool, name) }

@@ -3,14 +3,11 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"os"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
@@ -19,6 +16,7 @@ import (
 	"mayday/app/fault"
 	"mayday/storage/catalog"
 	"mayday/symbols/server/archive"
+	"mayday/symbols/server/store"
 )
 
 const (
@@ -119,24 +117,24 @@ func (s *Server) uploadV2(c echo.Context) error {
 // invite says what is to be done with one file.
 func (s *Server) invite(c echo.Context, u catalog.SymbolUpload, f announced) (action, error) {
 	ctx := c.Request().Context()
-	key, ok := cleanKey(*f.Key)
+	key, ok := store.Clean(*f.Key)
 	switch {
-	case !ok || ignored(*f.Key):
+	case !ok || store.Ignored(*f.Key):
 		return action{Type: "error", Msg: "invalid key"}, nil
 	case !md5Text.MatchString(*f.MD5):
 		return action{Type: "error", Msg: "invalid MD5 hex digest"}, nil
 	case *f.Size > maxMember:
 		return action{Type: "error", Msg: fmt.Sprintf("file is larger than %d bytes", int64(maxMember))}, nil
 	}
-	file := catalog.SymbolFile{UploadID: u.ID, Key: key, Try: u.Try, TextSize: *f.Size, MD5: *f.MD5, Compressed: packed(key), Created: s.now()}
-	same, other, err := s.have(ctx, file)
+	file := catalog.SymbolFile{UploadID: u.ID, Key: key, Try: u.Try, TextSize: *f.Size, MD5: *f.MD5, Compressed: store.Packed(key), Created: s.now()}
+	same, other, err := s.store.Have(ctx, file)
 	if err != nil {
 		return action{}, err
 	}
 	if u.Try && !same { // what everybody gets need not be kept for trial builds too
 		regular := file
 		regular.Try = false
-		if same, _, err = s.have(ctx, regular); err != nil {
+		if same, _, err = s.store.Have(ctx, regular); err != nil {
 			return action{}, err
 		}
 		file.Try = !same
@@ -150,14 +148,12 @@ func (s *Server) invite(c echo.Context, u catalog.SymbolUpload, f announced) (ac
 		return action{}, err
 	}
 	a := action{Type: "upload", URL: s.base(c) + "/upload/v2/put/" + ticket}
-	if packed(key) {
+	if store.Packed(key) {
 		encoding := "gzip"
 		a.Encoding = &encoding
 	}
 	return a, nil
 }
-
-var contentRange = regexp.MustCompile(`^bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)$`)
 
 var ticketText = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
@@ -170,7 +166,7 @@ func (s *Server) putFile(c echo.Context) error {
 	if !ticketText.MatchString(ticket) {
 		return notFound("no such upload address")
 	}
-	defer s.tickets.lock(ticket)()
+	defer s.tickets.Lock(ticket)()
 	f, err := s.files.InvitedSymbolFile(r.Context(), ticket)
 	if err != nil {
 		return err
@@ -178,102 +174,26 @@ func (s *Server) putFile(c echo.Context) error {
 	if !f.Completed.IsZero() {
 		return c.JSON(http.StatusOK, map[string]string{"state": "done"}) // a retry whose answer was lost
 	}
-	if err := s.prepare(); err != nil {
+	part, err := s.spool.Part(ticket)
+	if err != nil {
 		return err
 	}
-	path := s.spooled("part-" + ticket)
-	part, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return fault.As(fault.Unavailable, err, "symbol spool")
-	}
 	defer part.Close()
-	done, err := s.receive(c, part, int64(s.o.Config.MaxUpload))
+	done, err := part.Receive(c.Response(), r)
 	if err != nil {
 		return err
 	}
 	if !done {
-		return s.resume(c, part)
+		return part.Resume(c.Response())
 	}
-	if err := s.finishPart(r.Context(), part, &f); err != nil {
+	if err := s.finishPart(r.Context(), part.File, &f); err != nil {
 		if fault.Is(err, fault.Invalid) {
-			_ = os.Remove(path) // the client begins anew
+			s.spool.Drop(ticket) // the client begins anew
 		}
 		return err
 	}
-	_ = os.Remove(path) // tidy drops it otherwise
+	s.spool.Drop(ticket)
 	return c.JSON(http.StatusOK, map[string]string{"state": "done"})
-}
-
-// resume tells how much came so far.
-func (s *Server) resume(c echo.Context, part *os.File) error {
-	info, err := part.Stat()
-	if err != nil {
-		return fault.As(fault.Unavailable, err, "symbol spool")
-	}
-	if info.Size() > 0 {
-		c.Response().Header().Set("Range", fmt.Sprintf("bytes=0-%d", info.Size()-1))
-	}
-	return c.NoContent(http.StatusPermanentRedirect) // 308 means "resume incomplete" here
-}
-
-// receive adds the bytes of a request to the part that is there and says
-// whether it is whole.
-func (s *Server) receive(c echo.Context, part *os.File, limit int64) (done bool, err error) {
-	r := c.Request()
-	body := &patient{r: r.Body, c: http.NewResponseController(c.Response())}
-	info, err := part.Stat()
-	if err != nil {
-		return false, fault.As(fault.Unavailable, err, "symbol spool")
-	}
-	have := info.Size()
-	text := r.Header.Get("Content-Range")
-	if text == "" {
-		if err := part.Truncate(0); err != nil {
-			return false, fault.As(fault.Unavailable, err, "symbol spool")
-		}
-		return true, appendTo(part, body, 0, limit, limit)
-	}
-	m := contentRange.FindStringSubmatch(text)
-	if m == nil {
-		return false, fault.New(fault.Invalid, "Content-Range %q is not understood", text)
-	}
-	total := int64(math.MaxInt64)
-	if m[3] != "*" {
-		total, _ = strconv.ParseInt(m[3], 10, 64) // 18 digits fit
-	}
-	if m[1] == "" {
-		return have == total, nil
-	}
-	from, _ := strconv.ParseInt(m[1], 10, 64)
-	to, _ := strconv.ParseInt(m[2], 10, 64)
-	if from > have || to < from || to >= total {
-		return false, fault.New(fault.Invalid, "Content-Range %q does not go on from byte %d", text, have)
-	}
-	if err := appendTo(part, body, from, to-from+1, limit); err != nil {
-		return false, err
-	}
-	return to+1 == total, nil
-}
-
-// appendTo writes n bytes at most of r behind the first at bytes of f.
-func appendTo(f *os.File, r io.Reader, at, n, limit int64) error {
-	if at > limit || n > limit-at {
-		return fault.New(fault.TooLarge, "the upload has more than %d bytes", limit)
-	}
-	if err := f.Truncate(at); err != nil {
-		return fault.As(fault.Unavailable, err, "symbol spool")
-	}
-	if _, err := f.Seek(at, io.SeekStart); err != nil {
-		return fault.As(fault.Unavailable, err, "symbol spool")
-	}
-	got, err := io.Copy(f, io.LimitReader(r, n+1))
-	switch {
-	case got > n:
-		return fault.New(fault.TooLarge, "the upload has more than %d bytes", n)
-	case err != nil:
-		return fault.As(fault.Invalid, err, "the upload broke off after %d bytes", at+got)
-	}
-	return nil
 }
 
 // finishPart checks a whole file against what was announced and keeps it.
@@ -292,22 +212,22 @@ func (s *Server) finishPart(ctx context.Context, part *os.File, f *catalog.Symbo
 	if want.MD5 != "" && (f.MD5 != want.MD5 || f.TextSize != want.TextSize) {
 		return fault.New(fault.Invalid, "%d bytes with MD5 %s came; %d bytes with MD5 %s were announced", f.TextSize, f.MD5, want.TextSize, want.MD5)
 	}
-	defer s.keys.lock(objectKey(f.Key, f.Try))()
-	same, other, err := s.have(ctx, *f)
+	defer s.store.Lock(f.Key, f.Try)()
+	same, other, err := s.store.Have(ctx, *f)
 	if err != nil {
 		return err
 	}
-	f.Updated, f.Compressed = other, packed(f.Key)
+	f.Updated, f.Compressed = other, store.Packed(f.Key)
 	if !same {
 		if _, err := part.Seek(0, io.SeekStart); err != nil {
 			return fault.As(fault.Unavailable, err, "symbol spool")
 		}
 		r := io.ReadCloser(io.NopCloser(part))
 		if f.Compressed && !isGzip {
-			r = gzipped(part)
+			r = store.Gzipped(part)
 		}
 		defer r.Close()
-		if err := s.put(ctx, f, r); err != nil {
+		if err := s.store.Put(ctx, f, r); err != nil {
 			return err
 		}
 	} else {
@@ -326,7 +246,7 @@ func (s *Server) examinePart(part *os.File, f *catalog.SymbolFile) (isGzip bool,
 	if _, err := part.ReadAt(head[:], 0); err != nil && err != io.EOF {
 		return false, fault.As(fault.Unavailable, err, "symbol spool")
 	}
-	isGzip = head == [2]byte{0x1f, 0x8b} && packed(f.Key)
+	isGzip = head == [2]byte{0x1f, 0x8b} && store.Packed(f.Key)
 	info, err := part.Stat()
 	if err != nil {
 		return false, fault.As(fault.Unavailable, err, "symbol spool")
@@ -337,7 +257,7 @@ func (s *Server) examinePart(part *os.File, f *catalog.SymbolFile) (isGzip bool,
 			return false, fault.As(fault.Invalid, err, "gzip")
 		}
 	}
-	e := newExaminer()
+	e := store.NewExaminer()
 	most := max(info.Size()*maxRatio, minUnpacked)
 	n, err := io.Copy(e, io.LimitReader(r, min(most, maxMember)+1))
 	switch {
@@ -346,7 +266,7 @@ func (s *Server) examinePart(part *os.File, f *catalog.SymbolFile) (isGzip bool,
 	case n > min(most, maxMember):
 		return false, fault.New(fault.Invalid, "%s unpacks to more than %d bytes", archive.Quote(f.Key), min(most, maxMember))
 	}
-	e.describe(f)
+	e.Describe(f)
 	return isGzip, nil
 }
 
@@ -388,29 +308,13 @@ func (s *Server) finishUpload(c echo.Context) error {
 	if !ticketText.MatchString(ticket) || complete != (r.Method == http.MethodPost) {
 		return notFound("no such upload")
 	}
-	defer s.tickets.lock(ticket)()
+	defer s.tickets.Lock(ticket)()
 	f, err := s.files.InvitedSymbolFile(r.Context(), ticket)
 	if err != nil {
 		return err
 	}
-	if err := s.prepare(); err != nil {
-		return err
-	}
-	path := s.spooled("part-" + ticket)
 	if !complete {
-		part, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-		if err != nil {
-			return fault.As(fault.Unavailable, err, "symbol spool")
-		}
-		defer part.Close()
-		done, err := s.receive(c, part, int64(s.o.Config.MaxUpload))
-		if err != nil {
-			return err
-		}
-		if !done {
-			return s.resume(c, part)
-		}
-		return c.NoContent(http.StatusOK)
+		return s.receiveUpload(c, ticket)
 	}
 	if _, err := s.uploader(c, c.QueryParam("key")); err != nil {
 		return err
@@ -422,23 +326,40 @@ func (s *Server) finishUpload(c echo.Context) error {
 		} `json:"symbol_id"`
 		Type string `json:"symbol_upload_type"`
 	}
-	if err := json.NewDecoder(io.LimitReader(r.Body, maxField)).Decode(&said); err != nil {
+	if err := json.NewDecoder(io.LimitReader(r.Body, maxV2Body)).Decode(&said); err != nil {
 		return fault.New(fault.Invalid, "malformed JSON request body")
 	}
-	part, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return fault.New(fault.Invalid, "nothing was sent to the upload address")
+	part, err := s.spool.Came(ticket)
+	if fault.Is(err, fault.NotFound) {
+		return fault.New(fault.Invalid, "%s", err.Error())
 	}
-	if err != nil {
-		return fault.As(fault.Unavailable, err, "symbol spool")
-	}
-	defer part.Close()
-	result, err := s.placeUpload(r.Context(), part, &f, said.ID.File, said.ID.ID, said.Type)
 	if err != nil {
 		return err
 	}
-	_ = os.Remove(path) // tidy drops it otherwise
+	defer part.Close()
+	result, err := s.placeUpload(r.Context(), part.File, &f, said.ID.File, said.ID.ID, said.Type)
+	if err != nil {
+		return err
+	}
+	s.spool.Drop(ticket)
 	return spaced(c, map[string]string{"result": result})
+}
+
+// receiveUpload takes the bytes of a file that the client describes later.
+func (s *Server) receiveUpload(c echo.Context, ticket string) error {
+	part, err := s.spool.Part(ticket)
+	if err != nil {
+		return err
+	}
+	defer part.Close()
+	done, err := part.Receive(c.Response(), c.Request())
+	if err != nil {
+		return err
+	}
+	if !done {
+		return part.Resume(c.Response())
+	}
+	return c.NoContent(http.StatusOK)
 }
 
 // placeUpload keeps what came by sym-upload-v2.
@@ -448,7 +369,7 @@ func (s *Server) placeUpload(ctx context.Context, part *os.File, f *catalog.Symb
 		return "", err
 	}
 	if kind != "" && kind != "BREAKPAD" && kind != "SYMBOL_UPLOAD_TYPE_UNSPECIFIED" {
-		name, id, _, _ := splitKey(key)
+		name, id, _, _ := store.Split(key)
 		key = name + "/" + id + "/" + name // kept as it is
 	}
 	f.Key = key
@@ -482,7 +403,7 @@ func (s *Server) checkStatus(c echo.Context) error {
 		return err
 	}
 	status := "MISSING"
-	there, err := s.bucket.Exists(c.Request().Context(), objectKey(key, !caller.Has(catalog.UploadSymbols)))
+	there, err := s.bucket.Exists(c.Request().Context(), store.Object(key, !caller.Has(catalog.UploadSymbols)))
 	if err != nil {
 		return fault.As(fault.Unavailable, err, "symbols bucket")
 	}

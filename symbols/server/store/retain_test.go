@@ -1,4 +1,4 @@
-package server
+package store
 
 import (
 	"context"
@@ -8,8 +8,8 @@ import (
 
 	"gocloud.dev/blob/memblob"
 
-	"mayday/app/config"
 	"mayday/storage/catalog"
+	"mayday/symbols"
 )
 
 // Files go after their days, but not when they were uploaded again since.
@@ -23,7 +23,7 @@ func TestRetention(t *testing.T) {
 	bucket := memblob.OpenBucket(nil)
 	defer bucket.Close()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	s := New(Options{Catalog: db, Bucket: bucket, Config: config.Symbols{TryDays: 30, Days: 700}, Now: func() time.Time { return now }})
+	s := New(Options{Catalog: db, Bucket: bucket, Changed: func(context.Context, symbols.ModuleID) {}, Now: func() time.Time { return now }})
 	keep := func(key string, try bool) {
 		t.Helper()
 		id, err := db.AddSymbolUpload(ctx, catalog.SymbolUpload{Email: "a@example.com", Try: try, Created: now, Completed: now})
@@ -31,7 +31,7 @@ func TestRetention(t *testing.T) {
 			t.Fatal(err)
 		}
 		f := catalog.SymbolFile{Key: key, Try: try, Created: now}
-		if err := s.put(ctx, &f, strings.NewReader("x")); err != nil {
+		if err := s.Put(ctx, &f, strings.NewReader("x")); err != nil {
 			t.Fatal(err)
 		}
 		if err := db.FinishSymbolUpload(ctx, catalog.SymbolUpload{ID: id, Completed: now}, []catalog.SymbolFile{f}); err != nil {
@@ -48,12 +48,12 @@ func TestRetention(t *testing.T) {
 	there := func(days int, want string) {
 		t.Helper()
 		now = now.AddDate(0, 0, days)
-		if err := s.retain(ctx); err != nil {
+		if err := s.Retain(ctx, Days{Try: 30, Regular: 700}); err != nil {
 			t.Fatal(err)
 		}
 		got := ""
 		for _, k := range []string{"a", "b", "c"} {
-			ok, err := bucket.Exists(context.Background(), objectKey(k+"/1/"+k+".sym", k != "c"))
+			ok, err := bucket.Exists(context.Background(), Object(k+"/1/"+k+".sym", k != "c"))
 			if err != nil {
 				t.Fatal(err)
 			}

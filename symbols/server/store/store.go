@@ -1,4 +1,18 @@
-package server
+// Package store keeps symbol files: their objects in a bucket and what the
+// catalog knows of them.
+//
+// # Keys
+//
+// v1/<debug file>/<debug id>/<file> in the bucket, below try/ for trial builds;
+// ids in capitals. A .sym file is kept gzipped, whatever it came as. Other
+// objects are kept as they came. Objects that other programs put there are
+// read too, gzipped or not.
+//
+// A file is examined (Examiner) before it is kept: size, content hash and what
+// its head says. Put writes the object; the catalog's record is written by
+// whoever knows the upload that the file belongs to. Objects are never shared
+// between keys, so that deleting one harms no other.
+package store
 
 import (
 	"bufio"
@@ -9,6 +23,7 @@ import (
 	"hash"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"gocloud.dev/blob"
@@ -19,25 +34,56 @@ import (
 	"mayday/symbols"
 )
 
+// Options say what a Store works on.
+type Options struct {
+	Catalog *catalog.DB
+	Bucket  *blob.Bucket
+	// Changed is called for each module whose symbols came, changed or went.
+	Changed func(ctx context.Context, id symbols.ModuleID)
+	Now     func() time.Time
+}
+
+// Store keeps symbol files; it is safe for concurrent use.
+type Store struct {
+	catalog *catalog.DB
+	bucket  *blob.Bucket
+	changed func(ctx context.Context, id symbols.ModuleID)
+	now     func() time.Time
+	keys    Locks
+}
+
+// New makes a store.
+func New(o Options) *Store {
+	return &Store{catalog: o.Catalog, bucket: o.Bucket, changed: o.Changed, now: o.Now}
+}
+
+// Lock waits until nobody else works on a key and returns what gives it back.
+func (s *Store) Lock(key string, try bool) (unlock func()) { return s.keys.Lock(Object(key, try)) }
+
+// Days say how long uploads are kept; 0 is for good.
+type Days struct{ Try, Regular int }
+
 const (
 	// maxHead is how much of a symbol file is looked at for what it says of
 	// itself: MODULE and INFO stand first.
 	maxHead = 64 << 10
-	// maxText is the longest text that is kept of a symbol file's head.
-	maxText = 200
+	// MaxText is the longest text that is kept of a symbol file's head.
+	MaxText = 200
 )
 
-// examiner learns what must be known of a file by having it written through
+// Examiner learns what must be known of a file by having it written through
 // it: size, hash, and what its head says.
-type examiner struct {
+type Examiner struct {
 	size int64
 	sum  hash.Hash
 	head bytes.Buffer
 }
 
-func newExaminer() *examiner { return &examiner{sum: md5.New()} }
+// NewExaminer begins to examine a file.
+func NewExaminer() *Examiner { return &Examiner{sum: md5.New()} }
 
-func (e *examiner) Write(p []byte) (int, error) {
+// Write takes the next bytes of the file.
+func (e *Examiner) Write(p []byte) (int, error) {
 	e.size += int64(len(p))
 	e.sum.Write(p)
 	if room := maxHead - e.head.Len(); room > 0 {
@@ -46,12 +92,12 @@ func (e *examiner) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// describe fills in what was learned. A file that says nothing of itself is
+// Describe fills in what was learned. A file that says nothing of itself is
 // known by its key alone.
-func (e *examiner) describe(f *catalog.SymbolFile) {
+func (e *Examiner) Describe(f *catalog.SymbolFile) {
 	f.TextSize, f.MD5 = e.size, hex.EncodeToString(e.sum.Sum(nil))
-	f.DebugFile, f.DebugID, _, _ = splitKey(f.Key)
-	if !packed(f.Key) {
+	f.DebugFile, f.DebugID, _, _ = Split(f.Key)
+	if !Packed(f.Key) {
 		return
 	}
 	f.Kind = "sym"
@@ -61,7 +107,7 @@ func (e *examiner) describe(f *catalog.SymbolFile) {
 		words := strings.SplitN(strings.TrimRight(lines.Text(), "\r"), " ", 5)
 		switch {
 		case n == 0 && words[0] == "MODULE" && len(words) == 5:
-			if id, ok := symbols.NormalizeDebugID(words[3]); ok && goodPart(words[4]) {
+			if id, ok := symbols.NormalizeDebugID(words[3]); ok && GoodPart(words[4]) {
 				f.DebugFile, f.DebugID = words[4], id
 			}
 		case n > 0 && words[0] == "INFO" && len(words) >= 3:
@@ -80,23 +126,23 @@ func describeInfo(f *catalog.SymbolFile, what, text string) {
 		if id, ok := symbols.NormalizeCodeID(id); ok {
 			f.CodeID = id
 		}
-		if file = strings.TrimSpace(file); len(file) <= maxText {
+		if file = strings.TrimSpace(file); len(file) <= MaxText {
 			f.CodeFile = file
 		}
 	case "GENERATOR":
-		f.Generator = strings.ToValidUTF8(text[:min(len(text), maxText)], "")
+		f.Generator = strings.ToValidUTF8(text[:min(len(text), MaxText)], "")
 	}
 }
 
-// have finds the record of a file that is kept already under the same key with
+// Have finds the record of a file that is kept already under the same key with
 // the same content; NotFound when there is none, or another.
-func (s *Server) have(ctx context.Context, f catalog.SymbolFile) (same, other bool, err error) {
-	old, err := s.files.SymbolFileByKey(ctx, f.Key, f.Try)
+func (s *Store) Have(ctx context.Context, f catalog.SymbolFile) (same, other bool, err error) {
+	old, err := s.catalog.SymbolFileByKey(ctx, f.Key, f.Try)
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return false, false, err
 	}
 	known := err == nil
-	there, err := s.bucket.Exists(ctx, objectKey(f.Key, f.Try))
+	there, err := s.bucket.Exists(ctx, Object(f.Key, f.Try))
 	if err != nil {
 		return false, false, fault.As(fault.Unavailable, err, "symbols bucket")
 	}
@@ -107,19 +153,19 @@ func (s *Server) have(ctx context.Context, f catalog.SymbolFile) (same, other bo
 	return same, !same, nil
 }
 
-// put writes the bytes of a file to the bucket and calls what waits for it.
-func (s *Server) put(ctx context.Context, f *catalog.SymbolFile, r io.Reader) error {
+// Put writes the bytes of a file to the bucket and calls what waits for it.
+func (s *Store) Put(ctx context.Context, f *catalog.SymbolFile, r io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // an unfinished write leaves no object
 	o := &blob.WriterOptions{ContentType: "application/octet-stream", CacheControl: "no-transform"}
-	if packed(f.Key) {
+	if Packed(f.Key) {
 		o.ContentType = "text/plain"
 		if f.Compressed {
 			o.ContentEncoding = "gzip"
 		}
 		o.Metadata = map[string]string{"original_md5_hash": f.MD5}
 	}
-	w, err := s.bucket.NewWriter(ctx, objectKey(f.Key, f.Try), o)
+	w, err := s.bucket.NewWriter(ctx, Object(f.Key, f.Try), o)
 	if err != nil {
 		return fault.As(fault.Unavailable, err, "keep %s", f.Key)
 	}
@@ -136,21 +182,9 @@ func (s *Server) put(ctx context.Context, f *catalog.SymbolFile, r io.Reader) er
 	return nil
 }
 
-// arrived tells everybody that the symbols of a file came.
-func (s *Server) arrived(ctx context.Context, f catalog.SymbolFile) error {
-	id := moduleOf(f)
-	s.codes.forget()
-	s.missing.found(id.DebugFile, id.DebugID)
-	if err := s.files.FoundSymbol(ctx, id.DebugFile, id.DebugID); err != nil {
-		return err
-	}
-	s.o.Arrived(ctx, id)
-	return nil
-}
-
-// gzipped compresses what it reads; the reader must be read to its end or
+// Gzipped compresses what it reads; the reader must be read to its end or
 // closed.
-func gzipped(r io.Reader) io.ReadCloser {
+func Gzipped(r io.Reader) io.ReadCloser {
 	pr, pw := io.Pipe()
 	go func() {
 		z := gzip.NewWriter(pw)
@@ -163,13 +197,13 @@ func gzipped(r io.Reader) io.ReadCloser {
 	return pr
 }
 
-// retain deletes the objects and records of uploads older than they may get.
-func (s *Server) retain(ctx context.Context) error {
+// Retain deletes the objects and records of uploads older than they may get.
+func (s *Store) Retain(ctx context.Context, keep Days) error {
 	now := s.now()
 	for _, rule := range []struct {
 		try  bool
 		days int
-	}{{true, s.o.Config.TryDays}, {false, s.o.Config.Days}} {
+	}{{true, keep.Try}, {false, keep.Regular}} {
 		if rule.days <= 0 {
 			continue
 		}
@@ -177,7 +211,7 @@ func (s *Server) retain(ctx context.Context) error {
 		if err := s.dropObjects(ctx, rule.try, catalog.Stamp(before)); err != nil {
 			return err
 		}
-		if err := s.files.DropSymbolUploads(ctx, rule.try, before); err != nil {
+		if err := s.catalog.DropSymbolUploads(ctx, rule.try, before); err != nil {
 			return err
 		}
 	}
@@ -185,11 +219,11 @@ func (s *Server) retain(ctx context.Context) error {
 }
 
 // dropObjects deletes the objects whose newest record is older than a time.
-func (s *Server) dropObjects(ctx context.Context, try bool, before string) error {
+func (s *Store) dropObjects(ctx context.Context, try bool, before string) error {
 	const batch = 500
 	last := int64(0)
 	for {
-		files, err := s.files.SymbolFiles(ctx, catalog.Page{OrderBy: "id", Limit: batch, Where: []catalog.Condition{
+		files, err := s.catalog.SymbolFiles(ctx, catalog.Page{OrderBy: "id", Limit: batch, Where: []catalog.Condition{
 			{SQL: "try = ? AND created < ? AND id > ?", Args: []any{try, before, last}},
 			{SQL: "NOT EXISTS (SELECT 1 FROM symbol_files n WHERE n.key = f.key AND n.try = f.try AND n.created >= ?)", Args: []any{before}}}})
 		if err != nil {
@@ -197,11 +231,11 @@ func (s *Server) dropObjects(ctx context.Context, try bool, before string) error
 		}
 		for _, f := range files {
 			last = f.ID
-			err := s.bucket.Delete(ctx, objectKey(f.Key, f.Try))
+			err := s.bucket.Delete(ctx, Object(f.Key, f.Try))
 			if err != nil && gcerrors.Code(err) != gcerrors.NotFound {
 				return fault.As(fault.Unavailable, err, "drop %s", f.Key)
 			}
-			s.o.Arrived(ctx, moduleOf(f))
+			s.changed(ctx, Module(f))
 		}
 		if len(files) < batch {
 			return nil

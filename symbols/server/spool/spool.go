@@ -1,0 +1,223 @@
+// Package spool receives uploads into files: forms, bodies that come in ranges
+// and are resumed (the protocol of Google Cloud Storage), and archives that are
+// fetched from an address. Memory holds blocks of them only.
+//
+// A client may take hours, but not be silent for longer than StallTimeout, and
+// may not send more than the limit. Files of uploads that broke off are removed
+// at once; those that wait for the rest of themselves, by Tidy.
+//
+// Nothing is looked into here but the framing of forms.
+package spool
+
+import (
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"mayday/app/fault"
+)
+
+const (
+	// maxField and maxFields bound the fields of a form beside its file.
+	maxField  = 64 << 10
+	maxFields = 100
+	// maxName is the longest file name that is kept of a form.
+	maxName = 200
+	// StallTimeout is how long a client may send nothing; an upload as a
+	// whole may take hours.
+	StallTimeout = 60 * time.Second
+)
+
+// Spool is a directory of uploads under way. Only one process may work in it.
+type Spool struct {
+	dir      string
+	limit    int64
+	prepared sync.Once
+}
+
+// New makes a spool in dir for uploads of at most limit bytes.
+func New(dir string, limit int64) *Spool { return &Spool{dir: dir, limit: limit} }
+
+// prepare makes the directory.
+func (s *Spool) prepare() (err error) {
+	s.prepared.Do(func() { err = os.MkdirAll(s.dir, 0o700) })
+	return fault.As(fault.Unavailable, err, "symbol spool")
+}
+
+// Incoming is what a client sent: a form's fields, and its file in the spool.
+type Incoming struct {
+	Fields   url.Values
+	Filename string
+	Field    string   // the field that the file came in
+	File     *os.File // nil when the form had none
+	Size     int64
+
+	Source    string // address it was fetched from
+	Redirects []string
+}
+
+// Close removes the spooled file.
+func (in *Incoming) Close() {
+	if in.File != nil {
+		in.File.Close()
+		os.Remove(in.File.Name())
+		in.File = nil
+	}
+}
+
+// Temporary makes a file that its user removes. Tidy drops it when its name
+// begins as the files of uploads do and a crash left it.
+func (s *Spool) Temporary() (*os.File, error) {
+	if err := s.prepare(); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(s.dir, temporary+"*")
+	return f, fault.As(fault.Unavailable, err, "symbol spool")
+}
+
+// temporary begins the names of files that no later life of the server needs.
+const temporary = "upload-"
+
+// receive copies r to a new file in the spool.
+func (s *Spool) receive(in *Incoming, r io.Reader) error {
+	f, err := s.Temporary()
+	if err != nil {
+		return err
+	}
+	in.File = f
+	n, err := io.Copy(f, io.LimitReader(r, s.limit+1))
+	in.Size = n
+	switch {
+	case n > s.limit:
+		return fault.New(fault.TooLarge, "the upload has more than %d bytes", s.limit)
+	case err != nil:
+		return fault.As(fault.Invalid, err, "the upload broke off after %d bytes", n)
+	}
+	return nil
+}
+
+// patient extends the deadline of a request whenever bytes come.
+type patient struct {
+	r    io.Reader
+	c    *http.ResponseController
+	next time.Time
+}
+
+// newPatient reads the body of r, whose answer goes to w.
+func newPatient(w http.ResponseWriter, r *http.Request) *patient {
+	p := &patient{r: r.Body, c: http.NewResponseController(w)}
+	_ = p.c.SetReadDeadline(time.Now().Add(StallTimeout)) // without deadlines it just waits
+	return p
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	if now := time.Now(); n > 0 && now.After(p.next) {
+		_ = p.c.SetReadDeadline(now.Add(StallTimeout)) // without deadlines it just waits
+		p.next = now.Add(time.Second)
+	}
+	return n, err
+}
+
+// Read receives the form in the body of a request. The file is the first one
+// of the field wantFile, or of any field when that is "". A body that is no
+// form gives an Incoming without fields and file.
+func (s *Spool) Read(w http.ResponseWriter, r *http.Request, wantFile string) (*Incoming, error) {
+	body := newPatient(w, r)
+	in := &Incoming{Fields: url.Values{}}
+	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch {
+	case err == nil && kind == "multipart/form-data" && params["boundary"] != "":
+		err = s.readParts(in, multipart.NewReader(body, params["boundary"]), wantFile)
+	case err == nil && kind == "application/x-www-form-urlencoded":
+		text, readErr := io.ReadAll(io.LimitReader(body, maxField+1))
+		if readErr != nil || len(text) > maxField {
+			return nil, fault.New(fault.Invalid, "the form is too long or broke off")
+		}
+		in.Fields, err = url.ParseQuery(string(text))
+		err = fault.As(fault.Invalid, err, "form")
+	default:
+		err = nil
+	}
+	if err != nil {
+		in.Close()
+		return nil, err
+	}
+	return in, nil
+}
+
+// readParts takes the first file (of the field wantFile, or of any) and every
+// other field.
+func (s *Spool) readParts(in *Incoming, parts *multipart.Reader, wantFile string) error {
+	for n := 0; ; n++ {
+		part, err := parts.NextRawPart()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fault.As(fault.Invalid, err, "multipart form")
+		}
+		if n == maxFields {
+			return fault.New(fault.TooLarge, "more than %d fields in the form", maxFields)
+		}
+		_, params, _ := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
+		filename, isFile := params["filename"]
+		if !isFile {
+			text, err := io.ReadAll(io.LimitReader(part, maxField+1))
+			if err != nil {
+				return fault.As(fault.Invalid, err, "multipart form")
+			}
+			if len(text) > maxField {
+				return fault.New(fault.TooLarge, "a field of the form has more than %d bytes", maxField)
+			}
+			in.Fields.Add(params["name"], string(text))
+			continue
+		}
+		if in.File != nil || wantFile != "" && params["name"] != wantFile {
+			continue // NextRawPart reads over it
+		}
+		in.Filename, in.Field = BaseName(filename), params["name"]
+		if err := s.receive(in, part); err != nil {
+			return err
+		}
+	}
+}
+
+// BaseName is the last part of a path in either notation, cut to what a
+// catalog shows.
+func BaseName(name string) string {
+	name = name[strings.LastIndexAny(name, `/\`)+1:]
+	return strings.ToValidUTF8(name[:min(len(name), maxName)], "")
+}
+
+// Tidy drops what an upload left that ended without a word: temporary files
+// from before the server started, and others that nothing was added to for
+// longer than life.
+func (s *Spool) Tidy(now, started time.Time, life time.Duration) error {
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return fault.As(fault.Unavailable, err, "symbol spool")
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			continue // it went meanwhile
+		}
+		old := now.Sub(info.ModTime()) > life
+		orphan := strings.HasPrefix(e.Name(), temporary) && info.ModTime().Before(started)
+		if old || orphan {
+			_ = os.Remove(filepath.Join(s.dir, e.Name())) // tried again the next time
+		}
+	}
+	return nil
+}
