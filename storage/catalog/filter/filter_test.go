@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mayday/storage/catalog"
-	"mayday/symbols/server/filter"
+	"mayday/storage/catalog/filter"
 )
 
 var now = time.Date(2026, 3, 5, 15, 0, 0, 0, time.UTC)
