@@ -277,7 +277,7 @@ func (f *crashFiles) pipeline(ctx context.Context, d *deps) (*processor.Pipeline
 	if f.versions == "" {
 		return p, nil
 	}
-	var rows []processor.Build
+	var rows []storage.Build
 	text, err := os.ReadFile(f.versions)
 	if err == nil {
 		err = json.Unmarshal(text, &rows)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -44,6 +45,14 @@ func (d *deps) processor(ctx context.Context) (*processor.Processor, error) {
 	pipe.Env.Versions = processor.NewPublishedBuilds(crashes, d.log)
 	o := processor.Options{Source: crashes, Sink: crashes, Queues: queues, Pipeline: pipe, Workers: d.cfg.Processor.Workers,
 		Tries: d.cfg.Queue.Tries, Drain: d.cfg.HTTP.Drain, TempDir: d.cfg.Processor.TempDir, Log: d.log.With(zap.String("role", "processor"))}
+	if !slices.Contains(d.cfg.Roles(), "web") {
+		// Symbols arrive elsewhere; web beside us would tell the cache itself.
+		store, err := d.SymbolCache(ctx)
+		if err != nil {
+			return nil, err
+		}
+		o.Arrived = processor.NewArrivedModules(crashes, store.Forget, o.Log)
+	}
 	if d.cfg.Storage.Telemetry != "" {
 		b, err := d.bucket(ctx, d.cfg.Storage.Telemetry, "telemetry")
 		if err != nil {

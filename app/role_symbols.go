@@ -6,7 +6,9 @@ import (
 	"strings"
 
 	"github.com/labstack/echo/v4"
+	"go.uber.org/zap"
 
+	"mayday/roles/awaited"
 	"mayday/roles/webserver"
 	"mayday/storage/catalog"
 	"mayday/symbols"
@@ -15,8 +17,9 @@ import (
 	"mayday/web/auth"
 )
 
-// symbolServer makes what takes, gives and looks up symbols.
-func (d *deps) symbolServer(ctx context.Context, users *catalog.DB, who *auth.Auth) (*symbolserver.Server, webserver.Mounter, error) {
+// symbolServer makes what takes, gives and looks up symbols. late hears of
+// modules that arrive; nil hears nothing.
+func (d *deps) symbolServer(ctx context.Context, users *catalog.DB, who *auth.Auth, late *awaited.Awaited) (*symbolserver.Server, webserver.Mounter, error) {
 	store, err := d.SymbolCache(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -27,7 +30,15 @@ func (d *deps) symbolServer(ctx context.Context, users *catalog.DB, who *auth.Au
 	}
 	s := symbolserver.New(symbolserver.Options{Catalog: users, Bucket: bucket, Callers: callers{users, who}, Spool: filepath.Join(d.cfg.DataDir, "symbol-spool"),
 		Config: d.cfg.Symbols, BaseURL: d.cfg.Web.BaseURL, Log: d.log.Named("symbols"),
-		Arrived: func(_ context.Context, id symbols.ModuleID) { store.Forget(id) }})
+		Arrived: func(ctx context.Context, id symbols.ModuleID) {
+			store.Forget(id)
+			if late == nil {
+				return
+			}
+			if err := late.Arrived(ctx, id); err != nil {
+				d.log.Warn("crashes that lack these symbols stay as they are", zap.String("module", id.DebugFile), zap.Error(err))
+			}
+		}})
 	return s, symbolicationRoutes{symbolicate.NewServer(symbolicate.New(store), d.log.Named("symbolicate"))}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"mayday/app/command"
 	"mayday/roles"
+	"mayday/roles/awaited"
 	"mayday/roles/indexer"
 	"mayday/roles/jobs"
 	"mayday/roles/webserver"
@@ -63,13 +64,19 @@ func buildWeb(ctx context.Context, d *deps) (roles.Role, error) {
 		Reprocess: func(ctx context.Context, id storage.CrashID, ruleset string) error {
 			return publish(ctx, queue.Reprocessing, id, ruleset)
 		}})
-	symbolServer, symbolication, err := d.symbolServer(ctx, users, who)
+	var late *awaited.Awaited
+	var works []webserver.Runner
+	if o := d.cfg.Processor.LateSymbols; o.Rate > 0 {
+		late = awaited.New(awaited.Options{Crashes: crashes, Index: engine, Fields: fields, Queues: queues, Catalog: users, Rate: o.Rate, Days: o.Days, Log: d.log.Named("awaited")})
+		works = append(works, late)
+	}
+	symbolServer, symbolication, err := d.symbolServer(ctx, users, who, late)
 	if err != nil {
 		return nil, err
 	}
 	return &webserver.Role{
 		Routes: []webserver.Mounter{pages, apis, symbolServer, symbolication},
-		Works: []webserver.Runner{
+		Works: append(works,
 			engine,
 			meter{queues: queues, engine: engine, log: d.log.Named("meter")},
 			symbolServer,
@@ -78,6 +85,6 @@ func buildWeb(ctx context.Context, d *deps) (roles.Role, error) {
 				Publish: func(ctx context.Context, name queue.Name, id storage.CrashID) error {
 					return publish(ctx, name, id, "")
 				}}),
-		},
+		),
 	}, nil
 }

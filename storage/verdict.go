@@ -47,39 +47,6 @@ func (c *Crashes) DeleteVerdict(ctx context.Context, id CrashID) error {
 	return err
 }
 
-// SaveSnapshot publishes a small table under a name, in the place of the
-// earlier one; value is encoded as JSON.
-func (c *Crashes) SaveSnapshot(ctx context.Context, name string, value any) (err error) {
-	defer fault.In(&err, "save snapshot %s", name)
-	key, err := snapshotKey(name)
-	if err != nil {
-		return err
-	}
-	text, err := json.Marshal(value)
-	if err != nil {
-		return fault.As(fault.Internal, err, "encode")
-	}
-	return c.write(ctx, key, text)
-}
-
-// Snapshot reads a table into value and returns when it was published.
-func (c *Crashes) Snapshot(ctx context.Context, name string, value any) (published time.Time, err error) {
-	defer fault.In(&err, "snapshot %s", name)
-	key, err := snapshotKey(name)
-	if err != nil {
-		return published, err
-	}
-	text, err := c.read(ctx, key)
-	if err != nil {
-		return published, err
-	}
-	a, err := c.bucket.Attributes(ctx, key)
-	if err != nil {
-		return published, storeError(err, "look at %s", key)
-	}
-	return a.ModTime, fault.As(fault.Malformed, json.Unmarshal(text, value), "decode %d bytes", len(text))
-}
-
 // probeKey is never written; looking for it tells whether the bucket answers
 // without asking for the right to list.
 const probeKey = "test/probe"

@@ -27,7 +27,7 @@ var (
 	libraries  = []string{"minidump", "minidump/format", "minidump/reason", "minidump/cfi", "minidump/unwind", "minidump/analysis",
 		"minidump/stackwalk", "minidump/synth", "symbols", "symbols/sym", "symbols/lookup", "symbols/sample", "symbols/dump", "signature", "storage/schema"}
 	stores   = []string{"storage", "storage/queue", "storage/filebucket", "storage/search", "storage/catalog", "symbols/cache", "symbols/fetch"}
-	services = []string{"roles/collector", "roles/processor", "roles/indexer", "roles/jobs", "symbols/server", "symbols/symbolicate", "web"}
+	services = []string{"roles/collector", "roles/processor", "roles/indexer", "roles/awaited", "roles/jobs", "symbols/server", "symbols/symbolicate", "web"}
 )
 
 func trees(groups ...[]string) []string { return slices.Concat(groups...) }
@@ -66,6 +66,7 @@ var layers = []layer{
 	{"roles/collector", trees(foundation, libraries, stores)},
 	{"roles/processor", trees(foundation, libraries, stores)},
 	{"roles/indexer", trees(foundation, libraries, stores)},
+	{"roles/awaited", trees(foundation, libraries, stores)},
 	{"roles/jobs", trees(foundation, libraries, stores)},
 	{"symbols/server", trees(foundation, libraries, stores)},
 	{"symbols/symbolicate", trees(foundation, libraries, stores)},

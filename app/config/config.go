@@ -199,7 +199,14 @@ type Processor struct {
 	WalkMemory  Bytes         `yaml:"walk_memory" default:"1GiB" doc:"Most memory that walking one dump may take."`
 	Isolate     bool          `yaml:"isolate" default:"false" doc:"Walk each dump in a process of its own, so that no dump can harm the processor; costs some time per dump."`
 	Tables      []string      `yaml:"tables" default:"" doc:"YAML files laid over the tables of the processing rules (mayday rules --tables prints them)."`
+	LateSymbols LateSymbols   `yaml:"late_symbols"`
 	TempDir     string        `yaml:"temp_dir" default:"" doc:"Directory for dumps that are too large to hold in memory; empty is the system's."`
+}
+
+// LateSymbols says what becomes of crashes whose symbols come after them.
+type LateSymbols struct {
+	Rate int `yaml:"rate" default:"600" doc:"Crashes a minute that are processed again because symbols they lacked were uploaded; 0 leaves them as they are. The web role reads it."`
+	Days int `yaml:"days" default:"30" doc:"How many days back such crashes are looked for."`
 }
 
 // Symbols says where symbols come from besides the symbols bucket.

@@ -49,9 +49,12 @@ var (
 	SymbolDownloads       = counter("symbols.downloads", "Symbol files asked for, by outcome.", oneOf("result", "found", "redirected", "missing", "ignored"))
 	SymbolicateRequests   = counter("symbolicate.requests", "Requests to the symbolication API, by version and outcome.", oneOf("version", "v4", "v5", "v6"), oneOf("result", "ok", "refused", "failed"))
 	SymbolicateFrames     = counter("symbolicate.frames", "Frames symbolicated, by outcome.", oneOf("result", "found", "missing"))
+	// Symbols that came later
+	AwaitedCrashes = counter("awaited.crashes", "Crashes found to lack symbols that came later, by whether they were queued again.", oneOf("result", "queued", "passed_over"))
+
 	// Processor
 	ProcessorCrashes = counter("processor.crashes", "Messages taken from a queue, by what became of them.", oneOf("queue", "standard", "priority", "reprocessing"),
-		oneOf("result", "processed", "gone", "invalid", "retried", "given_back", "lost", "verdict"))
+		oneOf("result", "processed", "gone", "invalid", "deferred", "retried", "given_back", "lost", "verdict"))
 	ProcessorSeconds          = histogram("processor.process_crash_seconds", "Time to read a crash and run its rules.", Seconds, oneOf("ruleset", "default", "regenerate_signature"))
 	ProcessorIngestionSeconds = histogram("processor.ingestion_seconds", "Time from the receipt of a crash to its first processed crash.", Seconds)
 	ProcessorRuleSeconds      = histogram("processor.rule_seconds", "Time one rule took on one crash.", Seconds, atMost(100, "rule"))

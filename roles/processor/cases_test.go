@@ -36,7 +36,7 @@ func TestCompatibilityCases(t *testing.T) {
 			id := storage.CrashID(raw["uuid"].(string))
 			p := processor.Pipeline{Host: "test", Env: rules.Env{Schema: schema.Default(), Tables: rules.DefaultTables(), Walker: cannedWalker(t, dir)}}
 			if text, err := os.ReadFile(filepath.Join(dir, "product_versions.json")); err == nil {
-				var rows []processor.Build
+				var rows []storage.Build
 				if err := json.Unmarshal(text, &rows); err != nil {
 					t.Fatal(err)
 				}

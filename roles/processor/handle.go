@@ -43,6 +43,13 @@ func (p *Processor) handle(work context.Context, d *delivery) {
 		return
 	}
 	log := p.Log.With(zap.String("crash_id", string(m.ID)), zap.String("queue", string(d.queue)))
+	if d.queue == queue.Standard && m.ID.Digit() == storage.Deferred {
+		// It was set aside on arrival, to be processed when somebody asks.
+		log.Debug("crash is deferred")
+		metrics.ProcessorCrashes.Inc(string(d.queue), "deferred")
+		d.message.Ack()
+		return
+	}
 	unlock := p.locks.lock(d.ctx, m.ID)
 	if unlock == nil {
 		p.back(work, d, 0, false)
@@ -172,6 +179,9 @@ func (p *Processor) process(ctx context.Context, log *zap.Logger, from queue.Nam
 		}
 	}()
 	began := time.Now()
+	if p.Arrived != nil && from == queue.Reprocessing {
+		p.Arrived.Look(ctx, lookBefore)
+	}
 	job, cleanup, err := p.load(ctx, log, m)
 	defer cleanup()
 	if fault.Is(err, fault.NotFound) {

@@ -13,6 +13,7 @@ import (
 	"mayday/app/fault"
 	"mayday/signature"
 	"mayday/storage"
+	"mayday/symbols"
 )
 
 // recheckEvery is how often files and snapshots are looked at for changes.
@@ -83,9 +84,6 @@ func (l *ListsDir) look() string {
 	return stamp
 }
 
-// VersionsSnapshot is the name under which web publishes the product versions.
-const VersionsSnapshot = "product_versions"
-
 // versionsTTL is how old the product versions in use may be.
 const versionsTTL = 5 * time.Minute
 
@@ -122,12 +120,73 @@ func (p *PublishedBuilds) current(ctx context.Context) *Builds {
 		return p.builds
 	}
 	p.read = time.Now()
-	var rows []Build
-	switch _, err := p.crashes.Snapshot(ctx, VersionsSnapshot, &rows); {
+	var rows []storage.Build
+	switch _, err := p.crashes.Snapshot(ctx, storage.BuildsSnapshot, &rows); {
 	case err == nil:
 		p.builds = NewBuilds(rows)
 	case !fault.Is(err, fault.NotFound):
 		p.log.Warn("product versions stay as they were", zap.Error(err))
 	}
 	return p.builds
+}
+
+// ArrivedModules tells a symbol cache of modules whose symbols came elsewhere,
+// from what web publishes, so that it asks for them again.
+type ArrivedModules struct {
+	crashes snapshots
+	forget  func(symbols.ModuleID)
+	log     *zap.Logger
+
+	mu    sync.Mutex
+	known map[symbols.ModuleID]time.Time // when they came; guarded by mu
+	read  time.Time                      // guarded by mu
+}
+
+// NewArrivedModules makes an ArrivedModules; it reads nothing yet.
+func NewArrivedModules(crashes *storage.Crashes, forget func(symbols.ModuleID), log *zap.Logger) *ArrivedModules {
+	return &ArrivedModules{crashes: crashes, forget: forget, log: log}
+}
+
+const (
+	// lookEvery is how often what arrived is looked at in any case.
+	lookEvery = 5 * time.Second
+	// lookBefore is how long ago that may be for a crash that is processed
+	// again: perhaps because symbols came.
+	lookBefore = time.Second
+)
+
+// Look drops what the cache remembers of modules that came since the last
+// look, unless that was less than age ago.
+func (m *ArrivedModules) Look(ctx context.Context, age time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if time.Since(m.read) < age {
+		return
+	}
+	m.read = time.Now()
+	var rows []storage.AwaitedModule
+	if _, err := m.crashes.Snapshot(ctx, storage.AwaitedSnapshot, &rows); err != nil {
+		if !fault.Is(err, fault.NotFound) && ctx.Err() == nil {
+			m.log.Warn("arrived symbols cannot be read", zap.Error(err))
+		}
+		return
+	}
+	known := map[symbols.ModuleID]time.Time{}
+	for _, r := range rows {
+		id := symbols.ModuleID{DebugFile: r.DebugFile, DebugID: r.DebugID}
+		if known[id] = r.Arrived; !m.known[id].Equal(r.Arrived) {
+			m.forget(id)
+		}
+	}
+	m.known = known
+}
+
+// Run looks every now and then until ctx ends.
+func (m *ArrivedModules) Run(ctx context.Context) error {
+	for {
+		m.Look(ctx, 0)
+		if !sleep(ctx, lookEvery) {
+			return nil
+		}
+	}
 }

@@ -70,8 +70,8 @@ func TestPublishedBuilds(t *testing.T) {
 	if _, found, known := ask(); found || known {
 		t.Error("something is known of a product without builds")
 	}
-	rows := []Build{{"Firefox", "beta", "20261030", "63.0b4rc2"}, {"Firefox", "beta", "20261030", "63.0b4"}, {"Firefox", "beta", "20261031", "63.0rc1"}}
-	if err := crashes.SaveSnapshot(context.Background(), VersionsSnapshot, rows); err != nil {
+	rows := []storage.Build{{Product: "Firefox", Channel: "beta", BuildID: "20261030", Version: "63.0b4rc2"}, {Product: "Firefox", Channel: "beta", BuildID: "20261030", Version: "63.0b4"}, {Product: "Firefox", Channel: "beta", BuildID: "20261031", Version: "63.0rc1"}}
+	if err := crashes.SaveSnapshot(context.Background(), storage.BuildsSnapshot, rows); err != nil {
 		t.Fatal(err)
 	}
 	if _, found, _ := ask(); found {

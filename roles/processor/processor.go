@@ -75,11 +75,14 @@ type Options struct {
 	Queues   *queue.Queues
 	Pipeline *Pipeline
 	Exporter Exporter // nil: nothing is exported
-	Workers  int      // 0: workersPerCPU for each processor of the machine
-	Tries    int      // 0: DefaultTries
-	Drain    time.Duration
-	TempDir  string // for dumps too large to hold in memory; "" is the system's
-	Log      *zap.Logger
+	// Arrived hears of symbols that came through other processes; nil where
+	// none can.
+	Arrived *ArrivedModules
+	Workers int // 0: workersPerCPU for each processor of the machine
+	Tries   int // 0: DefaultTries
+	Drain   time.Duration
+	TempDir string // for dumps too large to hold in memory; "" is the system's
+	Log     *zap.Logger
 
 	// Pause is the first wait before a thing that does not answer is asked
 	// again; it doubles up to a minute. 0 is DefaultPause.
@@ -143,6 +146,9 @@ func (p *Processor) Run(ctx context.Context) error {
 	receivers, receiving := errgroup.WithContext(ctx)
 	for _, row := range pulled {
 		receivers.Go(func() error { return p.receive(receiving, work, row.name) })
+	}
+	if p.Arrived != nil {
+		receivers.Go(func() error { return p.Arrived.Run(receiving) })
 	}
 	var workers sync.WaitGroup
 	for range p.Workers {

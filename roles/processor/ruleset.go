@@ -119,6 +119,8 @@ var ruleset = []rules.Rule{
 		Needs: fields("os_name", "os_version", "json_dump"), Sets: fields("os_pretty_version"), Run: rules.OSPrettyVersion},
 	{Name: "MissingSymbolsRule", Doc: "Lists the modules whose symbols were looked for in vain.",
 		Needs: fields("json_dump"), Sets: fields("missing_symbols"), Run: rules.MissingSymbols},
+	{Name: "SymbolsArrivedRule", Doc: "Notes the modules whose symbols were missing when the crash was processed before and have come since.",
+		Needs: fields("json_dump"), Run: rules.SymbolsArrived},
 	{Name: "ThemePrettyNameRule", Doc: "Adds a name to the add-ons in the table addon_names.",
 		Needs: fields("addons"), Sets: fields("addons"), Run: rules.ThemePrettyName},
 	{Name: "MemoryReportExtractionRule", Doc: "Adds up the memory report's entries of the process that crashed.",

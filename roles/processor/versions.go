@@ -4,27 +4,21 @@ import (
 	"context"
 	"slices"
 	"strings"
-)
 
-// Build is one row of the product versions that web publishes.
-type Build struct {
-	Product string `json:"product_name"`
-	Channel string `json:"release_channel"`
-	BuildID string `json:"build_id"`
-	Version string `json:"version_string"`
-}
+	"mayday/storage"
+)
 
 // Builds finds versions in a list of builds. It does not change.
 type Builds struct {
 	products map[string]bool
-	byBuild  map[Build][]string // Version is empty in the key
+	byBuild  map[storage.Build][]string // Version is empty in the key
 }
 
 // NewBuilds makes a Builds of rows, whose order it keeps.
-func NewBuilds(rows []Build) *Builds {
-	b := &Builds{products: map[string]bool{}, byBuild: map[Build][]string{}}
+func NewBuilds(rows []storage.Build) *Builds {
+	b := &Builds{products: map[string]bool{}, byBuild: map[storage.Build][]string{}}
 	for _, r := range rows {
-		key := Build{Product: r.Product, Channel: strings.ToLower(r.Channel), BuildID: r.BuildID}
+		key := storage.Build{Product: r.Product, Channel: strings.ToLower(r.Channel), BuildID: r.BuildID}
 		b.products[r.Product] = true
 		b.byBuild[key] = append(b.byBuild[key], r.Version)
 	}
@@ -36,7 +30,7 @@ func NewBuilds(rows []Build) *Builds {
 // the first row is a beta the candidates do not count, else they alone do.
 func (b *Builds) Version(_ context.Context, product, channel, buildID string) (version string, found, known bool, err error) {
 	channel = strings.ToLower(channel)
-	list := b.byBuild[Build{Product: product, Channel: channel, BuildID: buildID}]
+	list := b.byBuild[storage.Build{Product: product, Channel: channel, BuildID: buildID}]
 	if len(list) > 0 && (channel == "beta" || channel == "aurora") {
 		beta := strings.Contains(list[0], "b")
 		list = slices.DeleteFunc(slices.Clone(list), func(v string) bool { return strings.Contains(v, "rc") == beta })

@@ -25,3 +25,11 @@ func sampleDump(t *testing.T) []byte {
 	_, crash := sampleProgram()
 	return crash.Dump().Bytes()
 }
+
+// otherDump is a crash of another program.
+func otherDump(t *testing.T) []byte {
+	t.Helper()
+	program, crash := sampleProgram()
+	program.Path, program.ID = "/opt/calm/calm", [16]byte{9, 9}
+	return crash.Dump().Bytes()
+}

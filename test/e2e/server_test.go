@@ -248,6 +248,17 @@ func (s *server) hits(id string) (int, error) {
 	return r.Total, err
 }
 
+// found waits until the search finds a crash, once.
+func (s *server) found(id string) {
+	s.t.Helper()
+	s.eventually(30*time.Second, "crash "+id+" is found", func() error {
+		if n, err := s.hits(id); err != nil || n != 1 {
+			return fmt.Errorf("%d hits, %v", n, err)
+		}
+		return nil
+	})
+}
+
 // run runs the binary to its end.
 func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()

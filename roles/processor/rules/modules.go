@@ -106,3 +106,42 @@ func MissingSymbols(_ context.Context, _ *Env, c *Crash) error {
 	}
 	return nil
 }
+
+// maxArrived is how many modules one note names.
+const maxArrived = 10
+
+// symbolsArrived lists the modules whose symbols were missing in the round
+// before and are loaded now.
+func (c *Crash) symbolsArrived() []string {
+	lacked := map[string]bool{}
+	for _, m := range listAt(at(c.Previous, "json_dump"), "modules") {
+		if file, id := cleanModule(m); id != "" && at(m, "missing_symbols") == true {
+			lacked[file+"/"+id] = true
+		}
+	}
+	if len(lacked) == 0 {
+		return nil
+	}
+	var came []string
+	for _, m := range listAt(c.walked(), "modules") {
+		file, id := cleanModule(m)
+		if lacked[file+"/"+id] && at(m, "loaded_symbols") == true {
+			came = append(came, file+"/"+id)
+		}
+	}
+	return sortedUnique(came)
+}
+
+// SymbolsArrived notes which symbols came since the round before, so that the
+// history says why names have changed.
+func SymbolsArrived(_ context.Context, _ *Env, c *Crash) error {
+	came := c.symbolsArrived()
+	switch {
+	case len(came) == 0:
+	case len(came) > maxArrived:
+		c.Note("SymbolsArrivedRule: symbols have come since the last processing: %s and %d more", strings.Join(came[:maxArrived], ", "), len(came)-maxArrived)
+	default:
+		c.Note("SymbolsArrivedRule: symbols have come since the last processing: %s", strings.Join(came, ", "))
+	}
+	return nil
+}
