@@ -4,7 +4,7 @@ FUZZTIME ?= 10s
 # What ships is what is tested: without cgo. The race detector alone needs it.
 export CGO_ENABLED = 0
 
-.PHONY: list run build test check race fuzz bench bench-collector bench-e2e e2e browser docs screenshots clean
+.PHONY: list run build test check race fuzz bench bench-collector bench-e2e bench-search e2e browser docs screenshots clean
 list:
 	@sed -n 's/^## //p' Makefile
 
@@ -47,6 +47,10 @@ bench-collector: build
 ## make bench-e2e    2,300 crashes a minute through everything, for BENCH_SECONDS (600)
 bench-e2e: build
 	test/load/e2e.sh ./mayday
+
+## make bench-search a million crashes searched through HTTP, one table (PEER=URL adds another instance)
+bench-search: build
+	test/searchbench/run.sh ./mayday
 
 ## make e2e          the real binary, end to end (also part of make test)
 e2e:

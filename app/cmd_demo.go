@@ -24,6 +24,7 @@ import (
 	"mayday/app/command"
 	"mayday/app/demo"
 	"mayday/app/fault"
+	"mayday/storage/search/sample"
 	"mayday/symbols/fetch"
 )
 
@@ -43,7 +44,7 @@ func cmdDemo() *cli.Command {
 			&cli.StringFlag{Name: "submitter-token", Usage: "collector.submitter_token of the instance at --url", EnvVars: []string{"MAYDAY_COLLECTOR_SUBMITTER_TOKEN"}},
 			&cli.StringFlag{Name: "token", Usage: "API `TOKEN` with the permission upload_symbols at --url; without it stacks there stay without names", EnvVars: []string{"MAYDAY_TOKEN"}},
 			&cli.BoolFlag{Name: "force", Usage: "also fill an instance that holds crashes of other programs"},
-			&cli.BoolFlag{Name: "processed-only", Usage: "put processed crashes into the index without sending or walking anything; for benchmarks"}),
+			&cli.BoolFlag{Name: "processed-only", Usage: "put other made-up crashes, already processed, into the index alone; for benchmarks of searching"}),
 		Action: runDemo,
 	}
 }
@@ -100,7 +101,7 @@ func runDemo(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("processed-only") {
-		return t.importMonth(c, m)
+		return t.importSample(c, sample.Crashes{Seed: m.Seed, Last: m.Last, Days: m.Days, Count: m.Crashes})
 	}
 	if err := t.putSymbols(c, m); err != nil {
 		return err
@@ -155,7 +156,7 @@ func (t *demoTarget) check(ctx context.Context, force bool) error {
 		return fault.Wrap(err, "%s does not answer as Mayday does", t.URL)
 	}
 	for _, p := range found.Facets.Product {
-		if !demo.IsProduct(p.Term) && !force {
+		if !demo.IsProduct(p.Term) && !sample.IsProduct(p.Term) && !force {
 			return fault.New(fault.Conflict, "%s holds %d crashes of %s; made-up crashes would be mixed among them (--force does it all the same)", t.URL, p.Count, p.Term)
 		}
 	}
@@ -413,22 +414,21 @@ func (t *demoTarget) waitLast(c *cli.Context, m demo.Month, last <-chan string) 
 	return nil
 }
 
-// importMonth streams processed crashes into the index of the server.
-func (t *demoTarget) importMonth(c *cli.Context, m demo.Month) error {
+// importSample streams processed crashes into the index of the server.
+func (t *demoTarget) importSample(c *cli.Context, crashes sample.Crashes) error {
 	if t.control == nil {
 		return fault.New(fault.Invalid, "--processed-only works on the server of --data-dir alone")
 	}
 	r, w := io.Pipe()
-	total := m.Count()
 	go func() {
 		e := json.NewEncoder(w)
 		n := 0
-		for crash := range m.All() {
-			if err := e.Encode(map[string]any{"processed_crash": crash.Processed()}); err != nil {
+		for crash := range crashes.All() {
+			if err := e.Encode(crash); err != nil {
 				return // the reader has gone and says why
 			}
 			if n++; n%10_000 == 0 {
-				progress(c.App.ErrWriter, "imported", n, total)
+				progress(c.App.ErrWriter, "imported", n, crashes.Count)
 			}
 		}
 		w.Close()

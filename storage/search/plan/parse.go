@@ -226,33 +226,6 @@ func (p *parser) filters() *Error {
 	return p.anywhere()
 }
 
-// maxWords bounds the words of the free-text parameter: each is looked up in
-// every text field.
-const maxWords = 20
-
-// anywhere reads q: every word of it stands in some text field that the viewer
-// may read. Fields he may not read are left out, or hit counts would give their
-// words away.
-func (p *parser) anywhere() *Error {
-	for _, v := range p.given("q") {
-		words := strings.Fields(v)
-		if len(words) > maxWords {
-			return bad("q", "Bad value for parameter q: %d words, at most %d", len(words), maxWords)
-		}
-		for _, w := range words {
-			any := &Expr{Op: Or}
-			for i := range p.fields.list {
-				f := &p.fields.list[i]
-				if (f.Storage == Text || f.Storage == Semicolon) && p.viewer.MayRead(f) {
-					any.Args = append(any.Args, &Expr{Op: Match, Field: f, Text: w, sourceText: w})
-				}
-			}
-			p.plan.Filters = append(p.plan.Filters, any)
-		}
-	}
-	return nil
-}
-
 // filter combines the values of one field.
 func (p *parser) filter(f *Field, values []string) (*Expr, *Error) {
 	var all *Expr

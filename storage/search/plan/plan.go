@@ -28,23 +28,25 @@ type Op uint8
 
 // The operators of expressions; those from Match on are leaves.
 const (
-	Never    Op = iota // no document
-	And                // all of Args
-	Or                 // any of Args
-	Not                // not Args[0]
-	Match              // a word of Text is a word of the field; keyword: the whole value
-	Equal              // whole value is Text
-	Contains           // * and ? in Text are live
-	Prefix             // the same
-	Suffix             // the same
-	Regexp             // Lucene regular expression on the whole value
-	Null               // absent
-	IntRange           // Lo ≤ value ≤ Hi
-	Real               // FLo … FHi
-	IsBool             // equals Bool
+	Never      Op = iota // no document
+	And                  // all of Args
+	Or                   // any of Args
+	Not                  // not Args[0]
+	Match                // a word of Text is a word of the field; keyword: the whole value
+	Equal                // whole value is Text
+	Contains             // * and ? in Text are live
+	Prefix               // the same
+	Suffix               // the same
+	Regexp               // Lucene regular expression on the whole value
+	Null                 // absent
+	IntRange             // Lo ≤ value ≤ Hi
+	Real                 // FLo … FHi
+	IsBool               // equals Bool
+	Phrase               // the words of Text stand in the field side by side and in order; keyword: the whole value
+	WordPrefix           // a word of the field begins with the last word of Text, the words before stand in front of it; keyword: the value begins with Text
 )
 
-var opNames = [...]string{"never", "and", "or", "not", "match", "equal", "contains", "prefix", "suffix", "regexp", "null", "range", "range", "is"}
+var opNames = [...]string{"never", "and", "or", "not", "match", "equal", "contains", "prefix", "suffix", "regexp", "null", "range", "range", "is", "phrase", "word prefix"}
 
 // String is the operator's name in _return_query.
 func (o Op) String() string {

@@ -65,7 +65,8 @@ func TestFilters(t *testing.T) {
 		{"negated beta version", "version=!143.0b", "not(prefix:143.0b)"},
 		{"bool", "startup_crash=!__true__", "not(is:)"},
 		{"not null", "signature=!__null__", "not(null:)"},
-		{"free text", "q=render+crash", "or(match:render match:render match:render)"},
+		{"free text", "q=render+crash", "or(phrase:render phrase:render phrase:render phrase:render phrase:render)"},
+		{"free text as a prefix", "q=-%22lost+dev%22*", "not(or(word prefix:lost dev word prefix:lost dev word prefix:lost dev word prefix:lost dev word prefix:lost dev))"},
 		{"only one negation", "signature=!!a", "not(match:!a)"},
 		{"beyond 64 bits below is all", "uptime=<99999999999999999999", "range:99999999999999999999"},
 		{"beyond 64 bits above is none", "uptime=>99999999999999999999", "never()"},
@@ -107,7 +108,7 @@ func TestErrors(t *testing.T) {
 		{"_histogram_interval.date=2d", "Bad value for parameter(s) '_histogram_interval.date'", "_histogram_interval.date", false},
 		{"_histogram_interval.uptime=big", "Enter a whole number.", "_histogram_interval.uptime", true},
 		{"_histogram_interval.uptime=0", "Bad value for parameter(s) '_histogram_interval.uptime'", "_histogram_interval.uptime", false},
-		{"q=" + strings.Repeat("a+", 30), "Bad value for parameter q: 30 words, at most 20", "q", false},
+		{"q=" + strings.Repeat("a+", 30), "Bad value for parameter q: more than 20 words", "q", false},
 		{"product=Nope&product=Firefox", "Not valid products: Nope", "product", false},
 	}
 	for _, tt := range tests {

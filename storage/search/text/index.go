@@ -151,6 +151,31 @@ func (x *Index) Entries(field, word string, hit func(entry uint32)) error {
 	if err != nil {
 		return fault.As(fault.Malformed, err, "dictionary of %s", field)
 	}
+	return postings(dict, field, word, hit)
+}
+
+// EntriesPrefix is Entries for all words that begin with prefix.
+func (x *Index) EntriesPrefix(field, prefix string, hit func(entry uint32)) error {
+	dict, err := x.seg.Dictionary(field)
+	if err != nil {
+		return fault.As(fault.Malformed, err, "dictionary of %s", field)
+	}
+	it := dict.AutomatonIterator(nil, []byte(prefix), after([]byte(prefix)))
+	for {
+		e, err := it.Next()
+		if err != nil {
+			return fault.As(fault.Malformed, err, "dictionary of %s", field)
+		}
+		if e == nil {
+			return nil
+		}
+		if err := postings(dict, field, e.Term, hit); err != nil {
+			return err
+		}
+	}
+}
+
+func postings(dict scorch.TermDictionary, field, word string, hit func(entry uint32)) error {
 	list, err := dict.PostingsList([]byte(word), nil, nil)
 	if err != nil {
 		return fault.As(fault.Malformed, err, "postings of %s", field)

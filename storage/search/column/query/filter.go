@@ -2,6 +2,7 @@ package query
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"strings"
 
@@ -27,6 +28,7 @@ type pattern struct {
 	dfa     *lucene.DFA
 	needle  string // every match holds it
 	words   []string
+	phrase  *phrase
 }
 
 // Rows evaluates e over the rows of a segment.
@@ -121,7 +123,7 @@ func (f *filter) leaf(s *segment.Segment, e *plan.Expr) (segment.Bitmap, error) 
 	}
 	switch c.Meta.Kind {
 	case segment.KindID:
-		if id, ok := search.ParseID(e.Text); ok && (e.Op == plan.Match || e.Op == plan.Equal) {
+		if id, ok := search.ParseID(e.Text); ok && (e.Op == plan.Match || e.Op == plan.Equal || e.Op == plan.Phrase) {
 			if row := s.FindRow(id); row >= 0 {
 				out.Set(row)
 			}
@@ -191,6 +193,14 @@ func (f *filter) compile(e *plan.Expr) (*pattern, error) {
 		case plan.Semicolon:
 			p.words = text.Tokens(e.Text)
 		}
+	case plan.Phrase, plan.WordPrefix:
+		if e.Field.Storage == plan.Text {
+			p.phrase, err = newPhrase(e)
+		}
+		p.literal = e.Text
+		if e.Field.Storage == plan.Semicolon {
+			p.literal = text.Lower(e.Text)
+		}
 	case plan.Contains, plan.Prefix, plan.Suffix:
 		if p.literal, p.isPlain = lucene.Literal(e.Text); !p.isPlain {
 			p.dfa, err = lucene.Wildcard(star(e.Op != plan.Prefix) + e.Text + star(e.Op != plan.Suffix))
@@ -199,6 +209,10 @@ func (f *filter) compile(e *plan.Expr) (*pattern, error) {
 		if p.dfa, err = lucene.Regexp(e.Text); err == nil {
 			p.needle = p.dfa.Required()
 		}
+	}
+	var named *plan.Error
+	if errors.As(err, &named) {
+		return nil, named
 	}
 	if err != nil {
 		return nil, &plan.Error{Param: e.Field.Name, Message: "Bad value for parameter " + e.Field.Name + ": " + err.Error()}
@@ -231,12 +245,18 @@ func (f *filter) matching(s *segment.Segment, c *segment.Column, d *segment.Dict
 				hit(v)
 			}
 		}
+	case p.phrase != nil:
+		return f.phrases(s, c, p.phrase, hit)
+	case e.Op == plan.Phrase:
+		if v, ok := d.Find(p.literal); ok {
+			hit(v)
+		}
+	case e.Op == plan.WordPrefix:
+		prefixed(d, p.literal, hit)
 	case e.Op == plan.Match:
 		return withWords(s, c, p.words, hit)
 	case p.isPlain && e.Op == plan.Prefix:
-		for v := d.Search(p.literal); v < d.N && d.HasPrefix(uint32(v), p.literal); v++ {
-			hit(uint32(v))
-		}
+		prefixed(d, p.literal, hit)
 	case p.isPlain:
 		return f.plain(d, p, hit)
 	case p.dfa != nil:
@@ -245,6 +265,13 @@ func (f *filter) matching(s *segment.Segment, c *segment.Column, d *segment.Dict
 		}
 	}
 	return nil
+}
+
+// prefixed finds the values that begin with a literal: they stand together.
+func prefixed(d *segment.Dict, literal string, hit func(uint32)) {
+	for v := d.Search(literal); v < d.N && d.HasPrefix(uint32(v), literal); v++ {
+		hit(uint32(v))
+	}
 }
 
 // plain finds a literal at the end or anywhere.
