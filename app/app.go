@@ -40,6 +40,8 @@ func commands() []*cli.Command {
 		cmdToken(),
 		cmdReprocess(),
 		cmdDelete(),
+		cmdVerdicts(),
+		cmdVersions(),
 		cmdImport(),
 		cmdReindex(),
 		client.SuperSearch(),

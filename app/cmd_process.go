@@ -216,7 +216,7 @@ func (f *crashFiles) job() (processor.Job, error) {
 		if err != nil {
 			return j, fault.As(fault.Unavailable, err, "dump %s", name)
 		}
-		j.Dumps = append(j.Dumps, rules.Dump{Name: name, Size: info.Size(), Reader: file, Path: path})
+		j.Dumps = append(j.Dumps, rules.Dump{Name: name, Size: info.Size(), Reader: file, File: file})
 	}
 	return j, nil
 }

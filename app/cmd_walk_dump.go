@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"encoding/json"
-	"os"
 	"runtime/debug"
 	"time"
 
@@ -63,7 +62,7 @@ func walkFile(ctx context.Context, d *deps, req processor.WalkRequest) (r rules.
 	if err != nil {
 		return r, err
 	}
-	f, err := os.Open(req.Path)
+	f, err := req.Open()
 	if err != nil {
 		return r, fault.As(fault.Unavailable, err, "dump")
 	}
@@ -73,5 +72,5 @@ func walkFile(ctx context.Context, d *deps, req processor.WalkRequest) (r rules.
 		return r, fault.As(fault.Unavailable, err, "dump")
 	}
 	w := &processor.InProcess{Symbols: source.walk, Timeout: max(req.Timeout, time.Millisecond), Memory: req.Memory, Version: walkerVersion()}
-	return w.Walk(ctx, rules.Dump{Name: rules.MinidumpName, Size: info.Size(), Reader: f, Path: req.Path}, req.Annotations), nil
+	return w.Walk(ctx, rules.Dump{Name: rules.MinidumpName, Size: info.Size(), Reader: f, File: f}, req.Annotations), nil
 }

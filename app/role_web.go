@@ -80,7 +80,7 @@ func buildWeb(ctx context.Context, d *deps) (roles.Role, error) {
 			engine,
 			meter{queues: queues, engine: engine, log: d.log.Named("meter")},
 			symbolServer,
-			indexer.New(indexer.Options{Messages: messages, Crashes: crashes, Engine: engine, Fields: fields, Catalog: users, Log: d.log.Named("indexer")}),
+			indexer.New(indexer.Options{Messages: messages, Crashes: crashes, Engine: engine, Fields: fields, Catalog: users, Verdicts: users, Log: d.log.Named("indexer")}),
 			jobs.New(jobs.Options{Crashes: crashes, Queues: queues, Catalog: users, Log: d.log.Named("jobs"), Weeks: engine, Folders: d.folders, Retain: d.cfg.Search.Retention, Days: d.cfg.Sweep.Days, Age: d.cfg.Sweep.Age,
 				Publish: func(ctx context.Context, name queue.Name, id storage.CrashID) error {
 					return publish(ctx, name, id, "")

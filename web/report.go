@@ -96,8 +96,12 @@ func (s *Site) pending(c echo.Context, id storage.CrashID) error {
 	ctx := c.Request().Context()
 	v, err := s.Crashes.Verdict(ctx, id)
 	if err == nil {
+		why := ""
+		if auth.From(c).Has(catalog.Admin) { // the text of an error may tell what the public must not know
+			why = ": " + v.Reason
+		}
 		return s.render(c, http.StatusOK, "pending", "Not processed", "", pendingPage{ID: id.String(), Heading: "This crash could not be processed",
-			Text: fmt.Sprintf("It was tried %d times and set aside: %s. Its annotations and files are kept.", v.Tries, v.Reason)})
+			Text: fmt.Sprintf("It was tried %d times and set aside%s. Its annotations and files are kept.", v.Tries, why)})
 	}
 	if !fault.Is(err, fault.NotFound) {
 		return err

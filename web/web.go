@@ -117,6 +117,7 @@ func (s *Site) routes() []route {
 		{"GET", "/signature/", "One signature: trend, versions, platforms, reports.", s.signature},
 		{"GET", "/report/index/:id", "One crash report.", s.report},
 		{"GET", "/home/product/:product", "One product's crashes.", s.product},
+		{"GET", "/verdicts/", "Crashes that were given up, for administrators.", s.verdicts},
 		{"GET", "/documentation/", "The query language, the APIs and every field.", s.documentation},
 		{"GET", "/api/", "The APIs.", func(c echo.Context) error { return c.Redirect(http.StatusFound, "/documentation/#api") }},
 		{"GET", "/login/", "How to sign in.", s.login},

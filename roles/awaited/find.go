@@ -88,7 +88,8 @@ func (a *Awaited) ask(ctx context.Context, modules []catalog.Awaited, yield func
 	q.Set("_sort", "-"+plan.DateField)
 	q.Set("_results_number", strconv.Itoa(plan.MaxResults))
 	for _, m := range modules {
-		q.Add(missingField, "~/"+m.DebugID)
+		// The index holds the parts of such a field in lower case.
+		q.Add(missingField, "~/"+strings.ToLower(m.DebugID))
 	}
 	for cursor := ""; ; {
 		q.Set("_cursor", cursor)

@@ -6,6 +6,9 @@
 // index. Crashes are indexed in batches; a message is acknowledged after its
 // crash can be found. When the index is away, messages stay in the queue and
 // are tried again.
+//
+// A crash that was given up comes as `<id>:verdict`; its verdict goes to the
+// catalog, and leaves it when the crash is processed after all.
 package indexer
 
 import (
@@ -22,6 +25,7 @@ import (
 	"mayday/app/metrics"
 	"mayday/storage"
 	"mayday/storage/catalog"
+	"mayday/storage/queue"
 	"mayday/storage/search"
 	"mayday/storage/search/plan"
 )
@@ -29,6 +33,7 @@ import (
 // crashes is what the indexer reads.
 type crashes interface {
 	Processed(ctx context.Context, id storage.CrashID) (storage.ProcessedCrash, error)
+	Verdict(ctx context.Context, id storage.CrashID) (storage.Verdict, error)
 }
 
 // engine is what it writes.
@@ -42,6 +47,13 @@ type firsts interface {
 	RecordSeen(ctx context.Context, seen []catalog.FirstSeen) error
 }
 
+// verdicts is where it lists the crashes that were given up.
+type verdicts interface {
+	SaveVerdicts(ctx context.Context, list []catalog.Verdict) error
+	HasVerdict(ctx context.Context, ids []string) ([]string, error)
+	DropVerdicts(ctx context.Context, ids []string) error
+}
+
 // Options is what an indexer works on.
 type Options struct {
 	Messages *pubsub.Subscription // of the queue `processed`
@@ -49,6 +61,7 @@ type Options struct {
 	Engine   engine
 	Fields   *plan.Fields
 	Catalog  firsts
+	Verdicts verdicts
 	Log      *zap.Logger
 }
 
@@ -162,12 +175,14 @@ func (x *Indexer) handle(ctx context.Context, batch []*pubsub.Message, stopping 
 	}
 }
 
-// row is one crash of a batch: its document, or that it is gone.
+// row is one crash of a batch: its document, or that it is gone, or why it was
+// given up.
 type row struct {
-	id   storage.CrashID
-	doc  *search.Doc
-	gone bool
-	seen *catalog.FirstSeen
+	id      storage.CrashID
+	doc     *search.Doc
+	gone    bool
+	seen    *catalog.FirstSeen
+	verdict *catalog.Verdict
 }
 
 func (x *Indexer) index(ctx context.Context, batch []*pubsub.Message) error {
@@ -202,36 +217,89 @@ func (x *Indexer) index(ctx context.Context, batch []*pubsub.Message) error {
 	if err := x.Catalog.RecordSeen(ctx, seen); err != nil {
 		return fault.Wrap(err, "first appearances")
 	}
+	if err := x.recordVerdicts(ctx, rows); err != nil {
+		return fault.Wrap(err, "verdicts")
+	}
 	metrics.IndexerCrashes.Add(float64(len(docs)), "indexed")
 	metrics.IndexerCrashes.Add(float64(len(gone)), "gone")
 	return nil
 }
 
+// recordVerdicts lists the crashes that were given up, and strikes those out
+// whose verdict is gone from the bucket.
+func (x *Indexer) recordVerdicts(ctx context.Context, rows []row) error {
+	var given []catalog.Verdict
+	var others []string
+	for _, r := range rows {
+		if r.verdict != nil {
+			given = append(given, *r.verdict)
+		} else {
+			others = append(others, r.id.String())
+		}
+	}
+	if err := x.Verdicts.SaveVerdicts(ctx, given); err != nil {
+		return err
+	}
+	listed, err := x.Verdicts.HasVerdict(ctx, others)
+	if err != nil {
+		return err
+	}
+	var over []string
+	for _, text := range listed {
+		_, err := x.Crashes.Verdict(ctx, storage.CrashID(text))
+		if fault.Is(err, fault.NotFound) {
+			over = append(over, text)
+		} else if err != nil {
+			return err
+		}
+	}
+	return x.Verdicts.DropVerdicts(ctx, over)
+}
+
 // read reads the processed crashes of a batch, each once.
 func (x *Indexer) read(ctx context.Context, batch []*pubsub.Message) ([]row, error) {
-	var ids []storage.CrashID
-	taken := map[storage.CrashID]bool{}
+	var wanted []queue.Message
+	taken := map[queue.Message]bool{}
 	for _, m := range batch {
-		id, err := storage.ParseCrashID(string(m.Body))
+		w, err := queue.ParseMessage(m.Body)
 		if err != nil {
 			x.Log.Warn("message holds no crash id", zap.ByteString("message", m.Body[:min(len(m.Body), 64)]))
 			continue
 		}
-		if !taken[id] {
-			taken[id] = true
-			ids = append(ids, id)
+		if w.Ruleset != queue.VerdictRuleset {
+			w.Ruleset = ""
+		}
+		if !taken[w] {
+			taken[w] = true
+			wanted = append(wanted, w)
 		}
 	}
-	rows := make([]row, len(ids))
+	rows := make([]row, len(wanted))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(batchReads)
-	for i, id := range ids {
+	for i, w := range wanted {
 		group.Go(func() (err error) {
-			rows[i], err = x.readOne(ctx, id)
+			if w.Ruleset == queue.VerdictRuleset {
+				rows[i], err = x.readVerdict(ctx, w.ID)
+			} else {
+				rows[i], err = x.readOne(ctx, w.ID)
+			}
 			return err
 		})
 	}
 	return rows, group.Wait()
+}
+
+// readVerdict reads why a crash was given up; it may have been forgiven since.
+func (x *Indexer) readVerdict(ctx context.Context, id storage.CrashID) (row, error) {
+	v, err := x.Crashes.Verdict(ctx, id)
+	switch {
+	case fault.Is(err, fault.NotFound), fault.Is(err, fault.Malformed):
+		return row{id: id}, nil
+	case err != nil:
+		return row{}, err
+	}
+	return row{id: id, verdict: &catalog.Verdict{CrashID: id.String(), Reason: v.Reason, Tries: v.Tries, Time: v.Time, Queue: v.Queue}}, nil
 }
 
 func (x *Indexer) readOne(ctx context.Context, id storage.CrashID) (row, error) {

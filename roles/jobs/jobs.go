@@ -28,7 +28,7 @@ type Job struct {
 
 // Options is what jobs work on.
 type Options struct {
-	Crashes sweepable
+	Crashes *storage.Crashes
 	Queues  pending
 	Publish func(ctx context.Context, name queue.Name, id storage.CrashID) error
 	Catalog *catalog.DB
@@ -43,7 +43,8 @@ type Options struct {
 // Jobs runs the table.
 type Jobs struct {
 	Options
-	now func() time.Time
+	now       func() time.Time
+	published string // the product versions published last
 }
 
 // New makes the runner.
@@ -52,10 +53,16 @@ func New(o Options) *Jobs { return &Jobs{Options: o, now: time.Now} }
 // Table lists the jobs; `mayday jobs` prints it.
 func (j *Jobs) Table() []Job {
 	return []Job{
+		{Name: "snapshots", Doc: "Publishes the product versions in the crash bucket, for processors.",
+			Every: time.Minute, AtStart: true, Run: j.snapshots},
 		{Name: "verifyprocessed", Doc: "Finds raw crashes of the last days that were never processed and queues them.",
 			Every: 24 * time.Hour, AtStart: true, Run: j.sweep},
 		{Name: "leftovers", Doc: "Removes unfinished files that a crash of the machine left in local buckets.",
 			Every: 24 * time.Hour, AtStart: true, Run: j.leftovers},
+		{Name: "updatemissing", Doc: "Looks which crashes that had no processed crash have one now.",
+			Every: time.Hour, Run: j.updateMissing},
+		{Name: "verdicts", Doc: "Makes the list of crashes that were given up agree with the crash bucket.",
+			Every: 24 * time.Hour, AtStart: true, Run: j.verdicts},
 		{Name: "retention", Doc: "Drops the weeks of the search index that are past search.retention_weeks.",
 			Every: 24 * time.Hour, Run: j.retention},
 	}

@@ -2,7 +2,6 @@ package jobs
 
 import (
 	"context"
-	"iter"
 	"time"
 
 	"go.uber.org/zap"
@@ -12,21 +11,14 @@ import (
 	"mayday/storage/queue"
 )
 
-// sweepable is what the sweep asks of the bucket.
-type sweepable interface {
-	ListRaw(ctx context.Context, date time.Time) iter.Seq2[storage.CrashID, error]
-	HasProcessed(ctx context.Context, id storage.CrashID) (bool, error)
-	Verdict(ctx context.Context, id storage.CrashID) (storage.Verdict, error)
-	Raw(ctx context.Context, id storage.CrashID) (storage.RawCrash, error)
-}
-
 // pending is what the sweep asks of the queues: the crashes that wait already.
 type pending interface {
 	Pending(ctx context.Context, names ...queue.Name) (map[storage.CrashID]bool, error)
 }
 
 // sweep queues raw crashes without a processed one. It passes over crashes
-// that were deferred, given up with a verdict, or wait in a queue.
+// that were deferred, given up with a verdict, or wait in a queue. What it
+// finds is noted in the catalog.
 func (j *Jobs) sweep(ctx context.Context) error {
 	waiting, err := j.Queues.Pending(ctx, queue.Standard, queue.Priority, queue.Reprocessing)
 	blind := fault.Is(err, fault.Unsupported)
@@ -52,6 +44,9 @@ func (j *Jobs) sweep(ctx context.Context) error {
 			}
 			if !lost {
 				continue
+			}
+			if err := j.Catalog.RecordMissingProcessed(ctx, []string{string(id)}, j.now()); err != nil {
+				return err
 			}
 			if err := j.Publish(ctx, queue.Standard, id); err != nil {
 				return fault.Wrap(err, "queue %s", id)

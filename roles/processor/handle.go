@@ -118,7 +118,13 @@ func (p *Processor) back(work context.Context, d *delivery, pause time.Duration,
 
 func (p *Processor) verdict(ctx context.Context, id storage.CrashID, from queue.Name, tries int, cause error) error {
 	v := storage.Verdict{Reason: cause.Error(), Tries: tries, Time: time.Now().UTC(), Queue: string(from)}
-	return p.insist(ctx, "save verdict", func(ctx context.Context) error { return p.Sink.SaveVerdict(ctx, id, v) })
+	if err := p.insist(ctx, "save verdict", func(ctx context.Context) error { return p.Sink.SaveVerdict(ctx, id, v) }); err != nil {
+		return err
+	}
+	if err := p.Queues.Send(ctx, queue.Processed, queue.Message{ID: id, Ruleset: queue.VerdictRuleset}); err != nil {
+		p.Log.Warn("verdict was not announced", zap.String("crash_id", string(id)), zap.Error(err)) // a job finds it
+	}
+	return nil
 }
 
 // insist does something again while what it needs does not answer. Meanwhile no
@@ -204,12 +210,12 @@ func (p *Processor) process(ctx context.Context, log *zap.Logger, from queue.Nam
 	if err := p.insist(ctx, "save processed crash", func(ctx context.Context) error { return p.Sink.SaveProcessed(ctx, m.ID, res.Processed) }); err != nil {
 		return "", err
 	}
+	p.forgive(ctx, log, from, m.ID, attempts) // before the indexer looks whether there is one
 	if err := p.insist(ctx, "announce processed crash", func(ctx context.Context) error {
 		return p.Queues.Send(ctx, queue.Processed, queue.Message{ID: m.ID})
 	}); err != nil {
 		return "", err
 	}
-	p.forgive(ctx, log, from, m.ID, attempts)
 	p.export(ctx, log, m.ID, res.Processed)
 	if job.Previous == nil && from == queue.Standard {
 		if t, err := time.Parse(time.RFC3339Nano, storage.RawCrash(job.Raw).Text("submitted_timestamp")); err == nil {
@@ -282,8 +288,7 @@ func (p *Processor) load(ctx context.Context, log *zap.Logger, m queue.Message) 
 	var files []*os.File
 	cleanup = func() {
 		for _, f := range files {
-			f.Close()
-			os.Remove(f.Name())
+			removeTemp(f)
 		}
 	}
 	job = Job{ID: string(m.ID), Ruleset: m.Ruleset}
@@ -363,7 +368,7 @@ func (p *Processor) fetch(ctx context.Context, id storage.CrashID, name string) 
 		d.Reader = bytes.NewReader(data)
 		return d, nil, nil
 	}
-	file, err = os.CreateTemp(p.TempDir, "mayday-dump-*")
+	file, err = tempFile(p.TempDir, tempDump)
 	if err != nil {
 		return d, nil, fault.As(fault.Unavailable, err, "room for dump %s", name)
 	}
@@ -371,6 +376,6 @@ func (p *Processor) fetch(ctx context.Context, id storage.CrashID, name string) 
 	if err != nil || n != r.Size {
 		return d, file, fault.As(fault.Unavailable, errors.Join(err, io.ErrUnexpectedEOF), "read dump %s: %d of %d bytes", name, n, r.Size)
 	}
-	d.Reader, d.Path = file, file.Name()
+	d.Reader, d.File = file, file
 	return d, file, nil
 }

@@ -40,6 +40,8 @@ type Isolated struct {
 
 // WalkRequest is what a walking child reads.
 type WalkRequest struct {
+	// Path is the dump's file; "" where the child inherits it as its fourth open
+	// file, behind the standard ones.
 	Path        string          `json:"path"`
 	Annotations map[string]any  `json:"annotations"`
 	Timeout     time.Duration   `json:"timeout"`
@@ -65,10 +67,14 @@ func (w *Isolated) Walk(ctx context.Context, d rules.Dump, annotations map[strin
 }
 
 func (w *Isolated) walk(ctx context.Context, d rules.Dump, annotations map[string]any) rules.WalkResult {
-	path, remove, err := w.file(d)
+	file, remove, err := w.file(d)
 	defer remove()
 	if err != nil {
 		return walkFailed("NoRoom", err)
+	}
+	path := ""
+	if !passesFiles {
+		path = file.Name()
 	}
 	settings, err := json.Marshal(w.Settings)
 	if err != nil {
@@ -85,6 +91,9 @@ func (w *Isolated) walk(ctx context.Context, d rules.Dump, annotations map[strin
 	out.room, log.room = maxChildOutput, maxChildLog
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(request), &out, &log
 	cmd.WaitDelay = childGrace
+	if passesFiles {
+		cmd.ExtraFiles = []*os.File{file}
+	}
 	err = cmd.Run()
 	if ctx.Err() != nil {
 		return rules.WalkResult{Exit: rules.ExitKilled}
@@ -116,18 +125,30 @@ func (w *Isolated) died(log string, err error) rules.WalkResult {
 	return rules.WalkResult{Exit: rules.ExitFailed, Log: "ERROR Crashed - the walker crashed\n"}
 }
 
+// Open opens the dump, in the child.
+func (r WalkRequest) Open() (*os.File, error) {
+	if r.Path != "" {
+		return os.Open(r.Path)
+	}
+	const inherited = 3
+	f := os.NewFile(inherited, "dump")
+	if f == nil {
+		return nil, os.ErrInvalid
+	}
+	return f, nil
+}
+
 // file makes sure that the dump is in a file. remove is never nil.
-func (w *Isolated) file(d rules.Dump) (path string, remove func(), err error) {
-	if d.Path != "" {
-		return d.Path, func() {}, nil
+func (w *Isolated) file(d rules.Dump) (f *os.File, remove func(), err error) {
+	if d.File != nil {
+		return d.File, func() {}, nil
 	}
-	f, err := os.CreateTemp(w.TempDir, "mayday-walk-*")
+	f, err = tempFile(w.TempDir, tempWalk)
 	if err != nil {
-		return "", func() {}, fault.As(fault.Unavailable, err, "room for dump %s", d.Name)
+		return nil, func() {}, fault.As(fault.Unavailable, err, "room for dump %s", d.Name)
 	}
-	remove = func() { os.Remove(f.Name()) }
 	_, err = io.Copy(f, io.NewSectionReader(d.Reader, 0, d.Size))
-	return f.Name(), remove, errors.Join(err, f.Close())
+	return f, func() { removeTemp(f) }, err
 }
 
 // limited keeps the first room bytes and drops the rest.

@@ -140,6 +140,7 @@ func (p *Processor) Mount(*echo.Echo) {}
 // Run processes crashes until ctx ends. Crashes that are being worked on then
 // have Drain to finish; what is left goes back to its queue.
 func (p *Processor) Run(ctx context.Context) error {
+	cleanTemp(p.TempDir, p.Log)
 	// Work outlives ctx by the drain time.
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -471,9 +473,12 @@ func TestLargeDump(t *testing.T) {
 	b := newBench(t)
 	b.options.TempDir = t.TempDir()
 	size := int64(9 << 20)
-	var path string
+	var file *os.File
 	b.options.Pipeline.Env.Walker = walkerFunc(func(ctx context.Context, d rules.Dump) rules.WalkResult {
-		path = d.Path
+		file = d.File
+		if left, _ := filepath.Glob(filepath.Join(b.options.TempDir, "*")); len(left) > 0 && runtime.GOOS != "windows" {
+			t.Errorf("a kill now would leave %v", left)
+		}
 		last := make([]byte, 1)
 		if _, err := d.Reader.ReadAt(last, d.Size-1); err != nil || d.Size != size || last[0] != 'x' {
 			t.Errorf("dump of %d bytes ends in %q: %v", d.Size, last, err)
@@ -491,8 +496,8 @@ func TestLargeDump(t *testing.T) {
 	b.send(queue.Standard, queue.Message{ID: id})
 	b.run(b.empty)
 	b.processed(id)
-	if left, _ := filepath.Glob(filepath.Join(b.options.TempDir, "*")); path == "" || len(left) > 0 {
-		t.Errorf("path %q, left over %v", path, left)
+	if left, _ := filepath.Glob(filepath.Join(b.options.TempDir, "*")); file == nil || len(left) > 0 {
+		t.Errorf("file %v, left over %v", file, left)
 	}
 }
 

@@ -239,7 +239,7 @@ func child(how string) int {
 		fmt.Fprintln(os.Stderr, "fatal error: runtime: out of memory")
 		return 2
 	}
-	f, err := os.Open(req.Path)
+	f, err := req.Open()
 	if err != nil {
 		return 1
 	}

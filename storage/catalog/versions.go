@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"database/sql"
 	"strings"
 )
 
@@ -45,4 +46,41 @@ func (c *DB) SaveVersion(ctx context.Context, v ProductVersion) error {
 	_, err := c.sql.ExecContext(ctx, `INSERT INTO product_versions (product, channel, build_id, version_string) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,
 		v.Product, strings.ToLower(v.Channel), v.BuildID, v.Version)
 	return outcome(err, "save version")
+}
+
+// Versions lists all builds.
+func (c *DB) Versions(ctx context.Context) (out []ProductVersion, err error) {
+	rows, err := c.sql.QueryContext(ctx, `SELECT product, channel, build_id, version_string FROM product_versions ORDER BY product, channel, build_id, version_string`)
+	if err != nil {
+		return nil, outcome(err, "list versions")
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var v ProductVersion
+		if err := rows.Scan(&v.Product, &v.Channel, &v.BuildID, &v.Version); err != nil {
+			return nil, outcome(err, "read version")
+		}
+		out = append(out, v)
+	}
+	return out, outcome(rows.Err(), "list versions")
+}
+
+// SaveVersions adds builds, all of them or none.
+func (c *DB) SaveVersions(ctx context.Context, list []ProductVersion) (added int64, err error) {
+	err = c.inTx(ctx, func(tx *sql.Tx) error {
+		for _, v := range list {
+			r, err := tx.ExecContext(ctx, `INSERT INTO product_versions (product, channel, build_id, version_string) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+				v.Product, strings.ToLower(v.Channel), v.BuildID, v.Version)
+			if err != nil {
+				return outcome(err, "save version")
+			}
+			n, err := r.RowsAffected()
+			if err != nil {
+				return outcome(err, "save version")
+			}
+			added += n
+		}
+		return nil
+	})
+	return added, err
 }

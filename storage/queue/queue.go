@@ -60,6 +60,10 @@ type Message struct {
 	Ruleset string // empty: the default one
 }
 
+// VerdictRuleset stands in the queue `processed` behind the id of a crash that
+// was given up instead of processed.
+const VerdictRuleset = "verdict"
+
 // maxBody bounds a message in bytes: an id, a colon and a name of ours.
 const maxBody = 256
 

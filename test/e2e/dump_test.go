@@ -8,7 +8,7 @@ import (
 
 // sampleProgram is a Linux program on amd64 with symbols, and a crash of it.
 func sampleProgram() (*synth.Binary, *synth.Crash) {
-	b := &synth.Binary{CPU: synth.AMD64, OS: synth.LinuxOS, Path: "/opt/storm/storm", ID: [16]byte{1, 2, 3, 4}, Base: 0x400000, Size: 0x10000,
+	b := &synth.Binary{CPU: synth.AMD64, OS: synth.LinuxOS, Path: "/opt/storm/storm", ID: [16]byte{0xab, 0xcd, 3, 4}, Base: 0x400000, Size: 0x10000,
 		Functions: []synth.Function{
 			{Name: "storm::Cloud::rain(int)", Address: 0x1000, Size: 0x100, File: "src/cloud.cpp", Line: 10, Locals: 32},
 			{Name: "storm::run()", Address: 0x2000, Size: 0x100, File: "src/run.cpp", Line: 20, Locals: 64},

@@ -17,13 +17,7 @@ func uploadSymbols(t *testing.T, s *server) {
 	if err := os.WriteFile(file, program.Sym(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	run(t, "user", "add", "--data-dir", s.dir, "build@example.com", "upload_symbols") // there already the second time
-	_, token, _ := run(t, "token", "create", "--data-dir", s.dir, "--user", "build@example.com", "--permissions", "upload_symbols")
-	for line := range strings.Lines(token) {
-		if line = strings.TrimSpace(line); len(line) == 32 {
-			token = line
-		}
-	}
+	token := s.token("build@example.com", "upload_symbols")
 	if code, out, errs := run(t, "symbols", "upload", "--url", s.url, "--token", token, file); code != 0 {
 		t.Fatalf("symbols upload: exit %d\n%s%s", code, out, errs)
 	}

@@ -35,6 +35,7 @@ func endpoints() []Endpoint {
 		{Name: "Reprocessing", Method: http.MethodPost, Permission: catalog.ReprocessCrashes, Params: "crash_ids*", Doc: "Has crashes processed again.", handle: (*API).reprocessing},
 		{Name: "CrashSignature", Method: http.MethodPost, Params: "JSON body: jobs*", Doc: "Signatures of given stacks.", handle: (*API).crashSignature},
 		{Name: "CrashVerify", Method: http.MethodGet, Params: "crash_id*", Doc: "Where a crash is stored.", handle: (*API).crashVerify},
+		{Name: "MissingProcessedCrash", Method: http.MethodGet, Params: "page", Doc: "Crashes that were found without a processed crash, 1000 a page, and whether they have one now.", handle: (*API).missingProcessed},
 		{Name: "NoOp", Method: http.MethodGet, Params: "product*", Doc: "Does nothing, for tests of clients.", handle: (*API).noOp},
 	}
 }

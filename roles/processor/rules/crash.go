@@ -21,6 +21,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -58,7 +59,7 @@ type Dump struct {
 	Name   string
 	Size   int64
 	Reader io.ReaderAt
-	Path   string // file that holds the dump, "" when it is in memory
+	File   *os.File // holds the dump, nil when it is in memory
 }
 
 // Note adds a line to the public notes of this round.
