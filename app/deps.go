@@ -19,7 +19,6 @@ import (
 	"mayday/storage/filebucket"
 	"mayday/storage/queue"
 	"mayday/storage/schema"
-	"mayday/storage/search/column"
 	"mayday/storage/search/plan"
 	"mayday/symbols/cache"
 )
@@ -40,7 +39,7 @@ type deps struct {
 	queues  *queue.Queues
 	schema  *schema.Table
 	fields  *plan.Fields
-	engine  *column.Store
+	engine  engine
 	symbols *cache.Store
 }
 
@@ -203,25 +202,5 @@ func (d *deps) Fields() (*plan.Fields, error) {
 			return nil, err
 		}
 		return searchFields(t)
-	})
-}
-
-// Engine is the search index. One process owns the embedded one.
-func (d *deps) Engine() (*column.Store, error) {
-	return once(&d.engine, func() (*column.Store, error) {
-		if d.cfg.Search.URL != "" {
-			return nil, fault.New(fault.Invalid, "search.url: only the embedded index is built in; leave it empty")
-		}
-		fields, err := d.Fields()
-		if err != nil {
-			return nil, err
-		}
-		s, err := column.Open(column.Options{Dir: filepath.Join(d.cfg.DataDir, "index"), Fields: fields, Log: d.log.Named("index"),
-			QueryTime: d.cfg.Search.Timeout, QueryBytes: int64(d.cfg.Search.Memory)})
-		if err != nil {
-			return nil, err
-		}
-		d.onClose("index", s.Close)
-		return s, nil
 	})
 }

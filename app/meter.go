@@ -10,7 +10,6 @@ import (
 	"mayday/app/metrics"
 	"mayday/storage/queue"
 	"mayday/storage/search"
-	"mayday/storage/search/column"
 	"mayday/storage/search/plan"
 )
 
@@ -20,7 +19,7 @@ const meterEvery = 10 * time.Second
 // meter keeps the gauges of what only the web role sees as a whole.
 type meter struct {
 	queues *queue.Queues
-	engine *column.Store
+	engine engine
 	log    *zap.Logger
 }
 

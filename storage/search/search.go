@@ -5,8 +5,9 @@
 //	request ──▶ plan.Parse ──▶ Engine.Search ──▶ Result ──▶ JSON of /api/SuperSearch/
 //	processed crash ──▶ NewDoc ──▶ Engine.Index
 //
-// The embedded engine is package column. All engines must give the same answer
-// to the same plan. Documents are made from the processed crash in
+// The embedded engine is package column, that on a cluster package opensearch.
+// Both must give the same answer to the same plan; package enginetest sees to
+// that. Documents are made from the processed crash in
 // the bucket, never from a message, so an index can always be built anew.
 //
 // It knows nothing of HTTP routes, users or rate limits.

@@ -1,4 +1,4 @@
-package search_test
+package enginetest
 
 import (
 	"bufio"
@@ -16,17 +16,27 @@ import (
 	"time"
 
 	"mayday/storage/search"
-	"mayday/storage/search/column"
 	"mayday/storage/search/plan"
 )
 
 // webapp is where the peer's data lies beside the repository.
 func webapp(t testing.TB) string {
 	t.Helper()
-	dir, err := filepath.Abs("../../../shared/data/webapp")
+	dir, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
 	}
+	for { // the repository's root, whatever package runs the suite
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			break
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			t.Skip("not below a repository")
+		}
+		dir = up
+	}
+	dir = filepath.Join(dir, "../shared/data/webapp")
 	if _, err := os.Stat(dir); err != nil {
 		t.Skipf("the peer's data set is not here: %v", err)
 	}
@@ -130,15 +140,11 @@ type peerQuery struct {
 	} `json:"expect"`
 }
 
-// TestPeerAnswers puts the peer's queries to the embedded engine.
-func TestPeerAnswers(t *testing.T) {
+// peerAnswers puts the peer's queries to an engine.
+func peerAnswers(t *testing.T, open Open) {
 	dir := webapp(t)
 	fields := peerFields(t, dir)
-	store, err := column.Open(column.Options{Dir: t.TempDir(), Fields: fields, Now: peerNow})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
+	store := open(t, fields, peerNow)
 	docs := peerDocs(t, dir, fields)
 	for range 2 { // twice: loading is idempotent
 		for lo := 0; lo < len(docs); lo += 300 {
