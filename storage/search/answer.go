@@ -45,7 +45,7 @@ func Answer(ctx context.Context, engine Engine, fields *plan.Fields, rq Request)
 		return status, body, err
 	}
 	result.Warnings = append(p.Warnings, result.Warnings...)
-	return http.StatusOK, encode(result), nil
+	return http.StatusOK, appendResult(nil, result), nil
 }
 
 // refusal words an error as Socorro's API does.

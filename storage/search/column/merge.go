@@ -41,6 +41,7 @@ func (s *Store) Run(ctx context.Context) error {
 	defer timer.Stop()
 	scrubbed := s.opts.Now()
 	for {
+		s.warm() // first: merging may take minutes
 		s.checkSuspects()
 		s.indexWords(ctx)
 		for ctx.Err() == nil {

@@ -266,3 +266,54 @@ func TestBrokenSegmentIsSetAside(t *testing.T) {
 		t.Errorf("a query of other weeks has errors %v", res.Errors)
 	}
 }
+
+// TestValuesOfTheSameHash gives values of one segment, or of two, the same hash:
+// counts must stay exact.
+func TestValuesOfTheSameHash(t *testing.T) {
+	for name, spoil := range map[string]func(v int, h uint64) uint64{
+		"all in both segments": func(int, uint64) uint64 { return 7 },
+		"across segments":      func(v int, _ uint64) uint64 { return uint64(v) * 0x9e3779b97f4a7c15 }, // by place, whatever the value
+	} {
+		s := openTest(t, t.TempDir())
+		for seg := range 2 {
+			var docs []search.Doc
+			for n := range 300 {
+				docs = append(docs, testDoc(t, s.opts.Fields, crash(1000*seg+n, "2026-09-02T00:00:00Z", map[string]any{"signature": fmt.Sprintf("f%d", (n+seg*40)%90)})))
+			}
+			if err := s.Index(context.Background(), docs); err != nil {
+				t.Fatal(err)
+			}
+		}
+		queries := []string{"_facets=signature&_facets_size=7", "_facets=signature&_facets_size=1000", "_aggs.signature=version", "_facets=_cardinality.signature"}
+		var want []string
+		for _, q := range queries {
+			want = append(want, answerOf(t, s, q))
+		}
+		s.searcher.Forget(nil) // the tables were made of good hashes
+		for _, l := range s.snap.segs {
+			for i := range s.fields {
+				if c := l.Cols[i]; c != nil && s.fields[i].Name == "signature" {
+					hashes := make([]uint64, c.Dict.N)
+					for v := range hashes {
+						hashes[v] = spoil(v, c.Dict.Hashes[v])
+					}
+					c.Dict.Hashes = hashes
+				}
+			}
+		}
+		for i, q := range queries {
+			if got := answerOf(t, s, q); got != want[i] {
+				t.Errorf("%s: %s: %s, want %s", name, q, got, want[i])
+			}
+		}
+		s.Close()
+	}
+}
+
+func answerOf(t *testing.T, s *Store, query string) string {
+	b, err := json.Marshal(ask(t, s, query).Facets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}

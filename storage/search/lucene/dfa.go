@@ -179,12 +179,16 @@ func (d *DFA) Accept(s State) bool { return d.accept[s] }
 // are not to be trusted.
 func (d *DFA) Err() error { return d.err }
 
+// Settled says whether no text to come can change what Accept says.
+func (d *DFA) Settled(s State) bool { return s == Dead || d.all[s] }
+
 // Step reads text from a state on. It must end at a character's end.
 func (d *DFA) Step(s State, text []byte) State {
+	if d.Settled(s) {
+		return s
+	}
+	row := int(s) * d.classes
 	for i := 0; i < len(text); {
-		if s == Dead || d.all[s] {
-			return s
-		}
 		var class int
 		if c := text[i]; c < utf8.RuneSelf {
 			class = int(d.ascii[c])
@@ -194,11 +198,17 @@ func (d *DFA) Step(s State, text []byte) State {
 			class = d.class(r)
 			i += size
 		}
-		next := d.table[int(s)*d.classes+class]
+		next := d.table[row+class]
+		if next == s {
+			continue
+		}
 		if next == unknown {
 			next = d.next(s, class)
 		}
-		s = next
+		if s = next; d.Settled(s) {
+			return s
+		}
+		row = int(s) * d.classes
 	}
 	return s
 }

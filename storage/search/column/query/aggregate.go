@@ -235,7 +235,10 @@ func (q *query) aggregate(a *plan.Agg, rels []relation, nb int) ([]*search.Facet
 	if a.Kind == plan.Cardinality {
 		return q.cardinality(a, rels, nb)
 	}
-	k := q.newKeyer(a)
+	k, err := q.newKeyer(a)
+	if err != nil {
+		return nil, err
+	}
 	if err := q.ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -244,7 +247,7 @@ func (q *query) aggregate(a *plan.Agg, rels []relation, nb int) ([]*search.Facet
 		return nil, err
 	}
 	defer c.release()
-	if err := q.scan(k, rels, func(_ int, _, buckets []uint32, p *pairs) error { return c.add(buckets, p) }); err != nil {
+	if err := q.count(k, rels, c); err != nil {
 		return nil, err
 	}
 	tops, err := q.top(a, k, c, nb)
@@ -265,6 +268,30 @@ func (q *query) aggregate(a *plan.Agg, rels []relation, nb int) ([]*search.Facet
 		return facets, nil
 	}
 	return facets, q.nested(a, k, rels, tops, facets, children)
+}
+
+// count counts the keys of every row of every segment.
+func (q *query) count(k *keyer, rels []relation, c *counter) (err error) {
+	var p pairs
+	for si := range q.picked {
+		if err := q.alive(); err != nil {
+			return err
+		}
+		q.visited = q.picked[si].Segment
+		if k.count(si, &rels[si], c) {
+			continue
+		}
+		q.each(si, &rels[si], func(rows, buckets []uint32) {
+			if err == nil {
+				k.batch(si, rows, &p)
+				err = c.add(buckets, &p)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return q.settle(k)
 }
 
 // scan keys every row of every segment.
@@ -313,6 +340,10 @@ func (q *query) top(a *plan.Agg, k *keyer, c *counter, nb int) ([][]tally, error
 		tops[b] = heaps[b].sorted()
 		total += len(tops[b])
 	}
+	if k.globals != nil && !k.globals.certain(tops) {
+		q.s.globals.distrust(k.index)
+		return nil, errCollision
+	}
 	return tops, q.countBuckets(total)
 }
 
@@ -330,21 +361,7 @@ func (q *query) nested(a *plan.Agg, k *keyer, rels []relation, tops [][]tally, f
 		return err
 	}
 	defer q.give(child.bytes())
-	inner := make([]relation, len(q.picked))
-	var taken int64
-	err := q.scan(k, rels, func(si int, rows, buckets []uint32, p *pairs) error {
-		in := &inner[si]
-		before := cap(in.rows)
-		for i, id := range p.id {
-			if c := child.of(buckets[p.at[i]], id); c >= 0 {
-				in.rows = append(in.rows, rows[p.at[i]])
-				in.buckets = append(in.buckets, uint32(c))
-			}
-		}
-		grown := int64(cap(in.rows)-before) * 8
-		taken += grown
-		return q.take(grown)
-	})
+	inner, taken, err := q.relate(k, rels, child)
 	defer func() { q.give(taken) }()
 	if err != nil {
 		return err
@@ -371,6 +388,36 @@ func (q *query) nested(a *plan.Agg, k *keyer, rels []relation, tops [][]tally, f
 		}
 	}
 	return nil
+}
+
+// relate says for the rows of the kept buckets which of them each is in.
+func (q *query) relate(k *keyer, rels []relation, child *children) (inner []relation, taken int64, err error) {
+	inner = make([]relation, len(q.picked))
+	var p pairs
+	for si := range q.picked {
+		if err := q.alive(); err != nil {
+			return nil, taken, err
+		}
+		q.visited = q.picked[si].Segment
+		in := &inner[si]
+		if rels[si].rows != nil || !k.relate(si, child, in) {
+			q.each(si, &rels[si], func(rows, buckets []uint32) {
+				k.batch(si, rows, &p)
+				for i, id := range p.id {
+					if c := child.of(buckets[p.at[i]], id); c >= 0 {
+						in.rows = append(in.rows, rows[p.at[i]])
+						in.buckets = append(in.buckets, uint32(c))
+					}
+				}
+			})
+		}
+		grown := int64(cap(in.rows)+cap(in.buckets)) * 4
+		taken += grown
+		if err := q.take(grown); err != nil {
+			return nil, taken, err
+		}
+	}
+	return inner, taken, q.settle(k)
 }
 
 // children numbers the kept buckets of a level.
@@ -418,7 +465,10 @@ func (c *children) bytes() int64 { return int64(len(c.dense))*4 + int64(len(c.ta
 
 // cardinality counts the distinct keys in each bucket, exactly.
 func (q *query) cardinality(a *plan.Agg, rels []relation, nb int) ([]*search.Facet, error) {
-	k := q.newKeyer(a)
+	k, err := q.newKeyer(a)
+	if err != nil {
+		return nil, err
+	}
 	facets := make([]*search.Facet, nb)
 	for b := range facets {
 		facets[b] = &search.Facet{IsNumber: true}

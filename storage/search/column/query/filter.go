@@ -38,6 +38,9 @@ func (f *filter) Rows(s *segment.Segment, e *plan.Expr) (segment.Bitmap, error) 
 		if err != nil {
 			return nil, err
 		}
+		if !ords.Any() {
+			return segment.NewBitmap(s.Footer.Rows), nil
+		}
 		return c.RowsOf(ords), nil
 	}
 	n := s.Footer.Rows
@@ -160,22 +163,39 @@ func (f *filter) lists(s *segment.Segment, c *segment.Column, e *plan.Expr, out 
 	if err := f.matching(s, c, d, e, func(v uint32) { hit.Set(int(v)) }); err != nil {
 		return err
 	}
-	for row := range c.N {
-		for i := c.Starts[row]; i < c.Starts[row+1]; i++ {
-			o := c.Ord(int(i))
-			if c.Fold != nil {
-				if o = c.Fold[o]; o == 0 {
-					continue
-				}
-				o--
+	if !hit.Any() {
+		return nil
+	}
+	if c.Fold != nil { // decide for the values as rows name them
+		folded := hit
+		hit = segment.NewBitmap(len(c.Fold))
+		for o, v := range c.Fold {
+			if v > 0 && folded.Has(int(v-1)) {
+				hit.Set(o)
 			}
-			if hit.Has(int(o)) {
+		}
+	}
+	switch c.Meta.Width {
+	case 1:
+		rowsWith(c.Data, c.Starts, hit, out)
+	case 2:
+		rowsWith(segment.View[uint16](c.Data), c.Starts, hit, out)
+	default:
+		rowsWith(segment.View[uint32](c.Data), c.Starts, hit, out)
+	}
+	return nil
+}
+
+// rowsWith sets the rows that have one of the values hit.
+func rowsWith[T uint8 | uint16 | uint32](data []T, starts []uint32, hit, out segment.Bitmap) {
+	for row := range len(starts) - 1 {
+		for _, o := range data[starts[row]:starts[row+1]] {
+			if hit[o>>6]>>(o&63)&1 != 0 {
 				out.Set(row)
 				break
 			}
 		}
 	}
-	return nil
 }
 
 // compile prepares the test of a leaf once.
@@ -361,27 +381,28 @@ func automaton(d *segment.Dict, p *pattern, hit func(uint32)) error {
 // automatonParts runs over composite values and reads each part once for each
 // State that it is met in.
 func automatonParts(d *segment.Dict, a *lucene.DFA, hit func(uint32)) error {
-	memo := map[uint64]lucene.State{}
-	first := make([]lucene.State, d.Entries()) // from the start state, the usual one
-	for i := range first {
-		first[i] = -1
-	}
+	var memo [][]lucene.State // by state and part, -1 for what was not met
+	cells := 0
 	step := func(s lucene.State, part uint32) lucene.State {
-		if s == a.Start() {
-			if first[part] < 0 {
-				first[part] = a.Step(s, d.Entry(part))
-			}
-			return first[part]
+		for int(s) >= len(memo) {
+			memo = append(memo, nil)
 		}
-		key := uint64(s)<<32 | uint64(part)
-		to, ok := memo[key]
-		if !ok {
-			to = a.Step(s, d.Entry(part))
-			if len(memo) < maxMemo {
-				memo[key] = to
+		row := memo[s]
+		if row == nil {
+			if cells+d.Entries() > maxMemo {
+				return a.Step(s, d.Entry(part))
 			}
+			cells += d.Entries()
+			row = make([]lucene.State, d.Entries())
+			for i := range row {
+				row[i] = -1
+			}
+			memo[s] = row
 		}
-		return to
+		if row[part] < 0 {
+			row[part] = a.Step(s, d.Entry(part))
+		}
+		return row[part]
 	}
 	sep := []byte(d.Sep)
 	for v := range d.N {
@@ -390,7 +411,7 @@ func automatonParts(d *segment.Dict, a *lucene.DFA, hit func(uint32)) error {
 			if i > 0 {
 				s = a.Step(s, sep)
 			}
-			if s = step(s, p); s == lucene.Dead {
+			if s = step(s, p); a.Settled(s) {
 				break
 			}
 		}
@@ -404,8 +425,8 @@ func automatonParts(d *segment.Dict, a *lucene.DFA, hit func(uint32)) error {
 	return a.Err()
 }
 
-// maxMemo bounds the remembered (state, part) pairs to some 50 MB.
-const maxMemo = 1 << 20
+// maxMemo bounds the remembered (state, part) pairs to 16 MB.
+const maxMemo = 4 << 20
 
 // withWords finds the entries that hold any of the words. A text of several
 // parts holds the words of its parts: separators belong to no word.

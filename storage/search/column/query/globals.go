@@ -2,85 +2,181 @@ package query
 
 import (
 	"bytes"
-	"mayday/storage/search/column/segment"
+	"slices"
 	"sync"
 	"sync/atomic"
+
+	"mayday/app/fault"
+	"mayday/storage/search/column/segment"
 )
 
 // globals numbers the distinct values of one string field across segments, so
 // that counts of different segments can be added. It grows with each new
-// Segment it is asked for and holds a reference to every segment it has seen,
+// segment it is asked for and holds a reference to every segment it has seen,
 // as its entries point into their dictionaries.
+//
+// Values are told apart by their 64-bit hashes, which costs a tenth of
+// comparing strings that lie all over the mapped files. Whatever an answer shows
+// is compared in full before (certain); should two values ever share a hash, the
+// field's table is made anew, comparing every one.
 type globals struct {
 	refs    atomic.Int32
+	careful bool
 	mu      sync.Mutex
-	table   []uint64 // open addressing: upper half of the hash, entry + 1
+	slots   []slot // open addressing
 	entries []globalEntry
-	locals  map[*segment.Segment][]uint32 // segment's ordinal → entry
+	dicts   []*segment.Dict
+	locals  map[*segment.Segment]numbered
+	touched uint32         // keeps the compiler from dropping the looks ahead
+	sure    segment.Bitmap // entries all of whose values were compared
 	bytes   int64
 	used    int64 // for eviction, under globalsCache.mu
 }
 
-type globalEntry struct {
+// numbered is a segment's dictionary and the entry of each of its ordinals.
+type numbered struct {
+	dict    *segment.Dict
+	entries []uint32
+}
+
+// slot and globalEntry hold no pointers: the garbage collector passes them by.
+type slot struct {
 	hash uint64
-	dict *segment.Dict
+	id   uint32 // entry + 1
+	_    uint32
+}
+
+type globalEntry struct {
+	dict uint32 // in globals.dicts
 	ord  uint32
 }
 
-// Segment gives the table from a segment's ordinals to entries.
-func (g *globals) segment(s *segment.Segment, c *segment.Column) []uint32 {
+// errCollision says that two values of a field have the same hash.
+var errCollision = fault.New(fault.Internal, "two values have the same hash")
+
+// segment gives the table from a segment's ordinals to entries.
+func (g *globals) segment(s *segment.Segment, c *segment.Column) ([]uint32, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if l, ok := g.locals[s]; ok {
-		return l
+		return l.entries, nil
 	}
 	d := c.FacetDict()
+	g.room(d.N)
+	g.dicts = append(g.dicts, d)
 	local := make([]uint32, d.N)
-	for v := range local {
-		local[v] = g.intern(d, uint32(v))
+	mask := uint64(len(g.slots) - 1)
+	touched := uint32(0)
+	for v := 0; v < d.N; v += ahead {
+		hashes := d.Hashes[v:min(v+ahead, d.N)]
+		for _, h := range hashes { // so that the memory is on its way for all of them at once
+			touched |= g.slots[h&mask].id
+		}
+		for i, h := range hashes {
+			id, ok := g.intern(h, mask, d, uint32(v+i))
+			if !ok {
+				return nil, errCollision
+			}
+			local[v+i] = id
+		}
 	}
+	g.touched = touched
 	s.Acquire()
-	g.locals[s] = local
-	g.bytes = int64(len(g.table))*8 + int64(cap(g.entries))*24
+	g.locals[s] = numbered{d, local}
+	g.bytes = int64(len(g.slots))*16 + int64(cap(g.entries))*8
 	for _, l := range g.locals {
-		g.bytes += int64(len(l)) * 4
+		g.bytes += int64(len(l.entries)) * 4
 	}
-	return local
+	return local, nil
 }
 
-func (g *globals) intern(d *segment.Dict, v uint32) uint32 {
-	if len(g.entries)*2 >= len(g.table) {
-		g.grow()
-	}
-	h := d.Hashes[v]
-	mask := uint64(len(g.table) - 1)
+// ahead is how many places of the table are looked at before they are needed.
+const ahead = 16
+
+// intern finds the entry of a value or makes one.
+func (g *globals) intern(h, mask uint64, d *segment.Dict, v uint32) (id uint32, ok bool) {
 	for i := h & mask; ; i = (i + 1) & mask {
-		e := uint32(g.table[i])
-		if e == 0 {
-			g.entries = append(g.entries, globalEntry{h, d, v})
-			g.table[i] = h>>32<<32 | uint64(len(g.entries))
-			return uint32(len(g.entries) - 1)
+		s := &g.slots[i]
+		if s.id == 0 {
+			g.entries = append(g.entries, globalEntry{uint32(len(g.dicts) - 1), v})
+			s.hash, s.id = h, uint32(len(g.entries))
+			return s.id - 1, true
 		}
-		if g.table[i]>>32 != h>>32 {
+		if s.hash != h {
 			continue
 		}
-		if old := &g.entries[e-1]; old.hash == h && sameValue(old.dict, old.ord, d, v) {
-			return e - 1
+		if g.careful || int(s.id-1) < len(g.sure)*64 && g.sure.Has(int(s.id-1)) {
+			if e := g.entries[s.id-1]; !sameValue(g.dicts[e.dict], e.ord, d, v) {
+				if g.careful {
+					continue
+				}
+				return 0, false
+			}
 		}
+		return s.id - 1, true
 	}
 }
 
-func (g *globals) grow() {
-	size := max(1024, len(g.table)*2)
-	g.table = make([]uint64, size)
+// room makes place for n more entries, all of which may be new.
+func (g *globals) room(n int) {
+	size := max(1024, len(g.slots))
+	for (len(g.entries)+n)*4 > size*3 {
+		size *= 2
+	}
+	g.entries = slices.Grow(g.entries, n)
+	if size == len(g.slots) {
+		return
+	}
+	old := g.slots
+	g.slots = make([]slot, size)
 	mask := uint64(size - 1)
-	for n, e := range g.entries {
-		i := e.hash & mask
-		for g.table[i] != 0 {
+	for _, s := range old {
+		if s.id == 0 {
+			continue
+		}
+		i := s.hash & mask
+		for g.slots[i].id != 0 {
 			i = (i + 1) & mask
 		}
-		g.table[i] = e.hash>>32<<32 | uint64(n+1)
+		g.slots[i] = s
 	}
+}
+
+// certain compares every value that was counted under the entries of an answer
+// with the one that the answer shows, each entry once.
+func (g *globals) certain(tops [][]tally) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.careful {
+		return true
+	}
+	if n := (len(g.entries) + 63) / 64; n > len(g.sure) {
+		g.sure = append(g.sure, make(segment.Bitmap, n-len(g.sure))...)
+	}
+	asked, any := segment.NewBitmap(len(g.entries)), false
+	for _, list := range tops {
+		for _, t := range list {
+			if !g.sure.Has(int(t.id)) {
+				asked.Set(int(t.id))
+				any = true
+			}
+		}
+	}
+	if !any {
+		return true
+	}
+	for _, l := range g.locals {
+		for v, id := range l.entries {
+			if asked[id>>6]>>(id&63)&1 == 0 {
+				continue
+			}
+			if e := g.entries[id]; !sameValue(g.dicts[e.dict], e.ord, l.dict, uint32(v)) {
+				return false
+			}
+		}
+	}
+	g.sure.Or(asked)
+	return true
 }
 
 func sameValue(a *segment.Dict, i uint32, b *segment.Dict, j uint32) bool {
@@ -102,11 +198,12 @@ func sameValue(a *segment.Dict, i uint32, b *segment.Dict, j uint32) bool {
 	return true
 }
 
-// list is the entries so far; the ones there are never change.
-func (g *globals) list() []globalEntry {
+// list is the entries so far and the dictionaries they stand in; the ones there
+// are never change.
+func (g *globals) list() ([]globalEntry, []*segment.Dict) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.entries
+	return g.entries, g.dicts
 }
 
 func (g *globals) drop() {
@@ -122,6 +219,7 @@ func (g *globals) drop() {
 type globalsCache struct {
 	mu      sync.Mutex
 	byField map[int]*globals
+	careful map[int]bool // fields of which two values have the same hash
 	clock   int64
 }
 
@@ -138,7 +236,7 @@ func (c *globalsCache) get(field int) *globals {
 	}
 	g := c.byField[field]
 	if g == nil {
-		g = &globals{locals: map[*segment.Segment][]uint32{}}
+		g = &globals{locals: map[*segment.Segment]numbered{}, careful: c.careful[field]}
 		g.refs.Store(1)
 		c.byField[field] = g
 	}
@@ -146,6 +244,20 @@ func (c *globalsCache) get(field int) *globals {
 	g.used = c.clock
 	g.refs.Add(1)
 	return g
+}
+
+// distrust has the table of a field made anew, comparing whole values.
+func (c *globalsCache) distrust(field int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.careful == nil {
+		c.careful = map[int]bool{}
+	}
+	c.careful[field] = true
+	if g := c.byField[field]; g != nil {
+		g.drop()
+		delete(c.byField, field)
+	}
 }
 
 // trim evicts the tables used longest ago while all are past the bound.
@@ -196,22 +308,65 @@ func (c *globalsCache) forget(alive map[*segment.Segment]bool) {
 func (s *Searcher) Forget(alive map[*segment.Segment]bool) { s.globals.forget(alive) }
 
 // Warm numbers the values of new segments in the fields that queries ask for,
-// so that the next query need not.
+// and in those that would keep a first query waiting.
 func (s *Searcher) Warm(parts []Part) {
 	s.globals.mu.Lock()
-	held := make(map[int]*globals, len(s.globals.byField))
+	fields, bytes := []int{}, int64(0)
 	for field, g := range s.globals.byField {
-		g.refs.Add(1)
-		held[field] = g
+		fields = append(fields, field)
+		g.mu.Lock()
+		bytes += g.bytes
+		g.mu.Unlock()
 	}
 	s.globals.mu.Unlock()
-	for field, g := range held {
+	for _, slow := range s.slow(parts) {
+		if bytes += int64(slow.values) * valueBytes; bytes > maxWarm {
+			break
+		}
+		if !slices.Contains(fields, slow.field) {
+			fields = append(fields, slow.field)
+		}
+	}
+	for _, field := range fields {
+		g := s.globals.get(field)
 		for _, p := range parts {
-			if c := p.Cols[field]; c != nil {
-				g.segment(p.Segment, c)
+			if c := p.Cols[field]; c != nil && (c.Meta.Kind == segment.KindString || c.Meta.Kind == segment.KindList || c.Meta.Kind == segment.KindToken) {
+				if _, err := g.segment(p.Segment, c); err != nil { // the next query sees to it
+					break
+				}
 			}
 		}
 		g.drop()
 	}
 	s.globals.trim()
+}
+
+const (
+	// slowValues is how many values take a query a tenth of a second or so to
+	// number.
+	slowValues = 200_000
+	// valueBytes is what a value takes in a table, about.
+	valueBytes = 48
+	// maxWarm bounds the tables made before anybody asks, so that they do not
+	// put out those that somebody asked for.
+	maxWarm = maxGlobals * 3 / 4
+)
+
+type slowField struct{ field, values int }
+
+// slow lists the fields that have many values, those with the fewest first.
+func (s *Searcher) slow(parts []Part) (out []slowField) {
+	for i := range s.Table.All() {
+		n := 0
+		for _, p := range parts {
+			if c := p.Cols[i]; c != nil && c.Meta.Kind == segment.KindString {
+				n += c.Dict.N
+			}
+		}
+		if n >= slowValues {
+			out = append(out, slowField{i, n})
+		}
+	}
+	slices.SortFunc(out, func(a, b slowField) int { return a.values - b.values })
+	return out
 }

@@ -106,6 +106,7 @@ type topRows struct {
 	order []plan.Order
 	size  int
 	heap  []candidate
+	limit int64 // see beyond; -1 when the heap's top has changed
 }
 
 // byDate says whether dates alone decide most comparisons; rows are stored in
@@ -141,8 +142,9 @@ func (h *topRows) segment(si int, after *candidate) error {
 	}
 	keys := make([]sortKey, len(h.order))
 	taken := int64(0)
+	h.limit = -1
 	offer := func(row int) bool {
-		if len(h.heap) == h.size && h.beyond(sel.Segment, cols[0], row) {
+		if len(h.heap) == h.size && h.beyond(cols[0], row) {
 			return !h.byDate() // no later row can be better
 		}
 		for i := range keys {
@@ -170,13 +172,27 @@ func (h *topRows) segment(si int, after *candidate) error {
 	return h.q.take(taken)
 }
 
-// beyond drops most rows by the first sort key alone, when that is a number.
-func (h *topRows) beyond(s *segment.Segment, c *segment.Column, row int) bool {
-	if c == nil || c.Meta.Kind != segment.KindInt || !c.Has(row) {
+// beyond drops most rows by the first sort key alone, when that is a number or
+// the only text of a row.
+func (h *topRows) beyond(c *segment.Column, row int) bool {
+	if c == nil {
 		return false
 	}
 	top := &h.heap[0].keys[0]
 	if top.Missing {
+		return false
+	}
+	if c.Meta.Kind == segment.KindString {
+		if h.limit < 0 { // where the last of the heap stands, or would, in this dictionary
+			h.limit = int64(c.Dict.Search(top.Text))
+		}
+		ord := int64(c.Ord(row)) - 1
+		if h.order[0].Desc {
+			return ord < h.limit // a missing one as well
+		}
+		return ord < 0 || ord > h.limit
+	}
+	if c.Meta.Kind != segment.KindInt || !c.Has(row) {
 		return false
 	}
 	if v := c.Int(row); h.order[0].Desc {
@@ -263,7 +279,7 @@ func (h *topRows) compare(a, b *candidate) int {
 
 func (h *topRows) push(c candidate) {
 	if len(h.heap) < h.size {
-		h.heap = append(h.heap, c)
+		h.heap, h.limit = append(h.heap, c), -1
 		for i := len(h.heap) - 1; i > 0; {
 			up := (i - 1) / 2
 			if h.before(&h.heap[i], &h.heap[up]) {
@@ -274,7 +290,7 @@ func (h *topRows) push(c candidate) {
 		}
 		return
 	}
-	h.heap[0] = c
+	h.heap[0], h.limit = c, -1
 	for i := 0; ; {
 		down := 2*i + 1
 		if down >= len(h.heap) {

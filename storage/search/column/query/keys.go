@@ -25,6 +25,7 @@ type keyer struct {
 	globals *globals
 	locals  [][]uint32
 	entries []globalEntry
+	dicts   []*segment.Dict // that entries stand in
 
 	// numbers
 	width  int64 // interval of whole numbers; micros for dates
@@ -51,7 +52,7 @@ const (
 )
 
 // newKeyer prepares the keys of an aggregation over the query's segments.
-func (q *query) newKeyer(a *plan.Agg) *keyer {
+func (q *query) newKeyer(a *plan.Agg) (*keyer, error) {
 	k := &keyer{q: q, field: a.Field, index: q.filter.fields[a.Field], agg: a}
 	st := a.Field.Storage
 	switch {
@@ -63,7 +64,7 @@ func (q *query) newKeyer(a *plan.Agg) *keyer {
 			total += p.Footer.Rows
 		}
 	case st.IsString():
-		k.strings()
+		return k, k.strings()
 	case st == plan.Double:
 		k.reals = true
 		k.real = a.Interval
@@ -72,20 +73,24 @@ func (q *query) newKeyer(a *plan.Agg) *keyer {
 	default:
 		k.numbers()
 	}
-	return k
+	return k, nil
 }
 
-func (k *keyer) strings() {
+func (k *keyer) strings() (err error) {
 	k.globals = k.q.globals(k.index)
 	for _, p := range k.q.picked {
 		var local []uint32
 		k.q.visited = p.Segment
 		if c := p.Cols[k.index]; c != nil {
-			local = k.globals.segment(p.Segment, c)
+			if local, err = k.globals.segment(p.Segment, c); err != nil {
+				k.q.s.globals.distrust(k.index)
+				return err
+			}
 		}
 		k.locals = append(k.locals, local)
 	}
-	k.entries = k.globals.list()
+	k.entries, k.dicts = k.globals.list()
+	return nil
 }
 
 const (
@@ -377,8 +382,8 @@ func (k *keyer) term(id uint32) any {
 		s, row := k.rowOf(id)
 		return search.FormatID(s.RowID(row))
 	case k.globals != nil:
-		e := &k.entries[id]
-		return e.dict.Text(e.ord)
+		e := k.entries[id]
+		return k.dicts[e.dict].Text(e.ord)
 	case k.reals:
 		return search.Real(math.Float64frombits(uint64(k.intern.keys[id])))
 	case k.field.Storage == plan.Boolean:
@@ -407,11 +412,15 @@ func (k *keyer) less(a, b uint32) bool {
 		sb, rb := k.rowOf(b)
 		return bytes.Compare(sa.IDs.Data[ra*16:ra*16+16], sb.IDs.Data[rb*16:rb*16+16]) < 0
 	case k.globals != nil:
-		x, y := &k.entries[a], &k.entries[b]
-		if x.dict.Sep == "" && y.dict.Sep == "" {
-			return bytes.Compare(x.dict.Entry(x.ord), y.dict.Entry(y.ord)) < 0
+		x, y := k.entries[a], k.entries[b]
+		p, q := k.dicts[x.dict], k.dicts[y.dict]
+		switch {
+		case p == q: // dictionaries are sorted
+			return x.ord < y.ord
+		case p.Sep == "" && q.Sep == "":
+			return bytes.Compare(p.Entry(x.ord), q.Entry(y.ord)) < 0
 		}
-		return x.dict.Compare(x.ord, y.dict.Text(y.ord)) < 0
+		return p.Compare(x.ord, q.Text(y.ord)) < 0
 	case k.reals:
 		return math.Float64frombits(uint64(k.intern.keys[a])) < math.Float64frombits(uint64(k.intern.keys[b]))
 	case k.dense > 0:

@@ -11,6 +11,9 @@ import (
 // maxPhrase is the number of words of a phrase: one bit of a machine word each.
 const maxPhrase = 64
 
+// maxPhraseMemo bounds the remembered (state, part) pairs to some 20 MB.
+const maxPhraseMemo = 1 << 18
+
 // phrase finds words side by side in a text: after each word, bit k of the state
 // says that the first k+1 words of the phrase end here.
 type phrase struct {
@@ -146,7 +149,7 @@ func (p *phrase) composite(d *segment.Dict, with segment.Bitmap, hit func(uint32
 			r, ok := memo[at]
 			if !ok {
 				r.state, r.found = p.read(state, d.EntryString(part))
-				if len(memo) < maxMemo {
+				if len(memo) < maxPhraseMemo {
 					memo[at] = r
 				}
 			}

@@ -12,6 +12,7 @@ package query
 
 import (
 	"context"
+	"errors"
 	"runtime/debug"
 	"strings"
 
@@ -68,9 +69,14 @@ type Searcher struct {
 // Search answers a plan. When reading a segment faults, broken is that segment
 // And err says what happened; the caller asks again without it.
 func (s *Searcher) Search(ctx context.Context, p *plan.Plan, st *State) (res *search.Result, broken *segment.Segment, err error) {
-	q := &query{s: s, ctx: ctx, plan: p, held: map[int]*globals{}, filter: s.newFilter()}
-	defer q.release()
-	return q.run(st)
+	for {
+		q := &query{s: s, ctx: ctx, plan: p, held: map[int]*globals{}, filter: s.newFilter()}
+		res, broken, err = q.run(st)
+		q.release()
+		if !errors.Is(err, errCollision) { // each field collides once at most
+			return res, broken, err
+		}
+	}
 }
 
 func (s *Searcher) newFilter() *filter {

@@ -14,6 +14,16 @@ func (b Bitmap) Set(i int) { b[i>>6] |= 1 << (i & 63) }
 // Has says whether i is a member.
 func (b Bitmap) Has(i int) bool { return b[i>>6]>>(i&63)&1 != 0 }
 
+// Any says whether there is a member.
+func (b Bitmap) Any() bool {
+	for _, w := range b {
+		if w != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Count is the number of members.
 func (b Bitmap) Count() int {
 	n := 0
