@@ -60,7 +60,8 @@ func (a callers) Caller(c echo.Context, key string) (out symbolserver.Caller, er
 		if err != nil {
 			return symbolserver.Caller{}, err
 		}
-		return symbolserver.Caller{Email: t.User.Email, UserID: t.User.ID, Permissions: t.Permissions, Token: true, Expires: t.Expires}, nil
+		return symbolserver.Caller{Email: t.User.Email, UserID: t.User.ID, Permissions: t.Permissions, Token: true,
+			TokenID: t.ID, Expires: t.Expires, UploadVersion: t.UploadVersion}, nil
 	}
 	err = a.who.Recognise(func(c echo.Context) error {
 		v := auth.From(c)

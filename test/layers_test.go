@@ -25,7 +25,7 @@ type layer struct {
 var (
 	foundation = []string{"app/config", "app/metrics", "app/fault"}
 	libraries  = []string{"minidump", "minidump/format", "minidump/reason", "minidump/cfi", "minidump/unwind", "minidump/analysis",
-		"minidump/stackwalk", "minidump/synth", "symbols", "symbols/sym", "symbols/lookup", "symbols/sample", "symbols/dump", "signature", "storage/schema"}
+		"minidump/stackwalk", "minidump/synth", "symbols", "symbols/sym", "symbols/lookup", "symbols/sample", "symbols/quality", "symbols/cab", "symbols/dump", "signature", "storage/schema"}
 	stores   = []string{"storage", "storage/queue", "storage/filebucket", "storage/search", "storage/catalog", "symbols/cache", "symbols/fetch"}
 	services = []string{"roles/collector", "roles/processor", "roles/indexer", "roles/awaited", "roles/jobs", "symbols/server", "symbols/symbolicate", "web"}
 )
@@ -43,6 +43,8 @@ var layers = []layer{
 	{"symbols/sym", []string{"app/fault", "symbols"}},
 	{"symbols/lookup", []string{"app/fault", "symbols", "symbols/sym"}},
 	{"symbols/sample", []string{"symbols", "symbols/sym"}},
+	{"symbols/quality", []string{"symbols"}},
+	{"symbols/cab", []string{"app/fault"}},
 	{"symbols/dump", []string{"app/fault", "symbols", "symbols/sym"}},
 	{"minidump/format", []string{"app/fault"}},
 	{"minidump", []string{"app/fault", "minidump/format"}},

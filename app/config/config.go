@@ -224,6 +224,10 @@ type Symbols struct {
 	UploadVersion      int      `yaml:"upload_version" default:"1" doc:"Protocol that upload clients are told to speak: 1 sends one archive, 2 sends each file and can be resumed."`
 	TryDays            int      `yaml:"try_days" default:"30" doc:"Days that symbols of trial builds are kept; 0 keeps them for good."`
 	Days               int      `yaml:"days" default:"730" doc:"Days that other uploaded symbols are kept; 0 keeps them for good."`
+	Quota              Bytes    `yaml:"quota" default:"0" doc:"Most bytes that uploaded symbols may take in all; past it uploads get 507. 0 is no limit."`
+	UserQuota          Bytes    `yaml:"user_quota" default:"0" doc:"Most bytes that one user's symbols may take; past it their uploads get 413. 0 is no limit; a token can have a quota of its own."`
+	Refuse             []string `yaml:"refuse" default:"" doc:"Faults of symbol files that refuse an upload: empty, no-module, bad-id, wrong-id, wrong-name, no-functions, no-lines, no-cfi, bad-lines, nul, truncated. Others are recorded with the file."`
+	MissingIgnore      []string `yaml:"missing_ignore" default:"" doc:"Patterns (* and ?) of debug or code files that are left out of the missing symbols."`
 }
 
 // Web shapes pages and APIs.

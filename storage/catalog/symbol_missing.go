@@ -3,7 +3,12 @@ package catalog
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"mayday/app/fault"
 )
 
 // MissingSymbol is a symbol file that somebody asked for in vain.
@@ -78,4 +83,78 @@ func (c *DB) FoundSymbol(ctx context.Context, debugFile, debugID string) error {
 func (c *DB) DropMissing(ctx context.Context, before time.Time) error {
 	_, err := c.sql.ExecContext(ctx, `DELETE FROM missing_symbols WHERE modified < ?`, stamp(before))
 	return outcome(err, "drop missing symbols")
+}
+
+// MissingIgnore is a rule that keeps modules out of the list of missing symbols.
+type MissingIgnore struct {
+	// Pattern is compared with debug file and code file, case aside: * stands
+	// for any characters, ? for one.
+	Pattern string
+	Note    string
+	Who     string
+	Created time.Time
+}
+
+// MissingIgnores lists the rules.
+func (c *DB) MissingIgnores(ctx context.Context) (out []MissingIgnore, err error) {
+	rows, err := c.sql.QueryContext(ctx, `SELECT pattern, note, who, created FROM missing_ignores ORDER BY pattern`)
+	if err != nil {
+		return nil, outcome(err, "list rules on missing symbols")
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var i MissingIgnore
+		var created string
+		if err := rows.Scan(&i.Pattern, &i.Note, &i.Who, &created); err != nil {
+			return nil, outcome(err, "read rule on missing symbols")
+		}
+		i.Created = unstamp(created)
+		out = append(out, i)
+	}
+	return out, outcome(rows.Err(), "list rules on missing symbols")
+}
+
+// maxIgnores bounds the rules; each is compared with each missing file.
+const maxIgnores = 1000
+
+// IgnoreMissing adds a rule, and forgets what it matches.
+func (c *DB) IgnoreMissing(ctx context.Context, i MissingIgnore) error {
+	i.Pattern = strings.TrimSpace(i.Pattern)
+	if strings.Trim(i.Pattern, "*? ") == "" || len(i.Pattern) > 200 || !utf8.ValidString(i.Pattern) || strings.ContainsFunc(i.Pattern, unicode.IsControl) {
+		return fault.New(fault.Invalid, "%q is no pattern of module names", i.Pattern)
+	}
+	var n int
+	if err := c.sql.QueryRowContext(ctx, `SELECT COUNT(*) FROM missing_ignores`).Scan(&n); err != nil {
+		return outcome(err, "count rules on missing symbols")
+	}
+	if n >= maxIgnores {
+		return fault.New(fault.TooLarge, "there are %d rules on missing symbols already", n)
+	}
+	_, err := c.sql.ExecContext(ctx, `INSERT INTO missing_ignores (pattern, note, who, created) VALUES (?, ?, ?, ?)
+		ON CONFLICT (pattern) DO UPDATE SET note = excluded.note, who = excluded.who, created = excluded.created`, i.Pattern, i.Note, i.Who, stamp(i.Created))
+	if err != nil {
+		return outcome(err, "add rule on missing symbols")
+	}
+	return c.ForgetMissing(ctx, i.Pattern)
+}
+
+var toLike = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`, `*`, `%`, `?`, `_`)
+
+// ForgetMissing forgets the missing symbols that a pattern matches.
+func (c *DB) ForgetMissing(ctx context.Context, pattern string) error {
+	like := strings.ToLower(toLike.Replace(pattern))
+	_, err := c.sql.ExecContext(ctx, `DELETE FROM missing_symbols WHERE LOWER(debug_file) LIKE ?1 ESCAPE '\' OR LOWER(code_file) LIKE ?1 ESCAPE '\'`, like)
+	return outcome(err, "forget missing symbols")
+}
+
+// UnignoreMissing removes a rule; NotFound when there is none.
+func (c *DB) UnignoreMissing(ctx context.Context, pattern string) error {
+	r, err := c.sql.ExecContext(ctx, `DELETE FROM missing_ignores WHERE pattern = ?`, pattern)
+	if err != nil {
+		return outcome(err, "remove rule on missing symbols")
+	}
+	if n, err := r.RowsAffected(); err != nil || n == 0 {
+		return fault.New(fault.NotFound, "no rule %q", pattern)
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"regexp"
 	"time"
 
@@ -15,8 +16,12 @@ type Token struct {
 	User        User
 	Permissions Permissions // what the token may do now
 	Notes       string
-	Created     time.Time
-	Expires     time.Time
+	// UploadVersion is the protocol that upload clients are told to speak; 0
+	// is what the configuration says.
+	UploadVersion int
+	Quota         int64 // most bytes of symbols kept of its uploads; 0: no limit of its own
+	Created       time.Time
+	Expires       time.Time
 }
 
 // TokenLife is how long a token is good when nothing else is said.
@@ -29,7 +34,10 @@ type NewToken struct {
 	Notes       string
 	Life        time.Duration // 0 is TokenLife
 	Key         string        // 32 hexadecimal digits; "" makes a new one
-	Operator    bool          // made on the command line: has exactly Permissions, whatever its owner has
+	// UploadVersion and Quota are those of Token.
+	UploadVersion int
+	Quota         int64
+	Operator      bool // made on the command line: has exactly Permissions, whatever its owner has
 }
 
 var tokenKey = regexp.MustCompile(`^[0-9a-f]{32}$`)
@@ -46,13 +54,19 @@ func (c *DB) CreateToken(ctx context.Context, n NewToken) (string, error) {
 	if !tokenKey.MatchString(n.Key) {
 		return "", fault.New(fault.Invalid, "a token is 32 hexadecimal digits in lower case")
 	}
+	if n.UploadVersion < 0 || n.UploadVersion > 2 {
+		return "", fault.New(fault.Invalid, "upload version %d is neither 1 nor 2", n.UploadVersion)
+	}
+	if n.Quota < 0 {
+		return "", fault.New(fault.Invalid, "a quota of %d bytes", n.Quota)
+	}
 	if n.Life == 0 {
 		n.Life = TokenLife
 	}
 	now := time.Now()
 	err = c.inTx(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO tokens (digest, user_id, permissions, notes, operator, created, expires) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-			digest(n.Key), u.ID, n.Permissions.String(), n.Notes, n.Operator, stamp(now), stamp(now.Add(n.Life)))
+		_, err := tx.ExecContext(ctx, `INSERT INTO tokens (digest, user_id, permissions, notes, operator, upload_version, quota, created, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			digest(n.Key), u.ID, n.Permissions.String(), n.Notes, n.Operator, n.UploadVersion, n.Quota, stamp(now), stamp(now.Add(n.Life)))
 		if err != nil {
 			return outcome(err, "create token")
 		}
@@ -68,9 +82,9 @@ func (c *DB) Token(ctx context.Context, key string) (Token, error) {
 	var t Token
 	var permissions, held, created, expires string
 	var operator bool
-	err := c.sql.QueryRowContext(ctx, `SELECT t.id, t.permissions, t.notes, t.operator, t.created, t.expires, u.id, u.email, u.permissions, u.active
+	err := c.sql.QueryRowContext(ctx, `SELECT t.id, t.permissions, t.notes, t.operator, t.upload_version, t.quota, t.created, t.expires, u.id, u.email, u.permissions, u.active
 		FROM tokens t JOIN users u ON u.id = t.user_id WHERE t.digest = ?`, digest(key)).
-		Scan(&t.ID, &permissions, &t.Notes, &operator, &created, &expires, &t.User.ID, &t.User.Email, &held, &t.User.Active)
+		Scan(&t.ID, &permissions, &t.Notes, &operator, &t.UploadVersion, &t.Quota, &created, &expires, &t.User.ID, &t.User.Email, &held, &t.User.Active)
 	if err == sql.ErrNoRows {
 		return Token{}, fault.New(fault.Forbidden, "API Token not matched")
 	}
@@ -86,14 +100,14 @@ func (c *DB) Token(ctx context.Context, key string) (Token, error) {
 		return Token{}, fault.New(fault.Forbidden, "API Token found but expired")
 	}
 	if !t.User.Active {
-		return Token{}, fault.New(fault.Forbidden, "User of API token not active")
+		return Token{}, fault.New(fault.Forbidden, "API Token matched but user not active")
 	}
 	return t, nil
 }
 
 // Tokens lists the tokens of a user, newest first, without their text.
 func (c *DB) Tokens(ctx context.Context, userID int64) (out []Token, err error) {
-	rows, err := c.sql.QueryContext(ctx, `SELECT id, permissions, notes, created, expires FROM tokens WHERE user_id = ? ORDER BY created DESC`, userID)
+	rows, err := c.sql.QueryContext(ctx, `SELECT id, permissions, notes, upload_version, quota, created, expires FROM tokens WHERE user_id = ? ORDER BY created DESC`, userID)
 	if err != nil {
 		return nil, outcome(err, "list tokens")
 	}
@@ -101,13 +115,20 @@ func (c *DB) Tokens(ctx context.Context, userID int64) (out []Token, err error) 
 	for rows.Next() {
 		var t Token
 		var permissions, created, expires string
-		if err := rows.Scan(&t.ID, &permissions, &t.Notes, &created, &expires); err != nil {
+		if err := rows.Scan(&t.ID, &permissions, &t.Notes, &t.UploadVersion, &t.Quota, &created, &expires); err != nil {
 			return nil, outcome(err, "read token")
 		}
 		t.Permissions, t.Created, t.Expires = stored(permissions), unstamp(created), unstamp(expires)
 		out = append(out, t)
 	}
 	return out, outcome(rows.Err(), "list tokens")
+}
+
+// TokenQuota is how many bytes of symbols token id may keep; 0 is no limit of
+// its own, also of a token that is gone.
+func (c *DB) TokenQuota(ctx context.Context, id int64) (quota int64, err error) {
+	err = c.sql.QueryRowContext(ctx, `SELECT COALESCE(MAX(quota), 0) FROM tokens WHERE id = ?`, id).Scan(&quota)
+	return quota, outcome(err, "find quota of token %d", id)
 }
 
 // DeleteToken deletes token id of a user.
@@ -120,6 +141,39 @@ func (c *DB) DeleteToken(ctx context.Context, userID, id int64) error {
 		return fault.New(fault.NotFound, "no token %d", id)
 	}
 	return nil
+}
+
+// MaxTokenLife is the furthest that a token's end may lie ahead.
+const MaxTokenLife = 10 * 365 * 24 * time.Hour
+
+// ExtendToken lets token id of a user be good for longer: from its end, or
+// from now when that is over.
+func (c *DB) ExtendToken(ctx context.Context, userID, id int64, by time.Duration) (until time.Time, err error) {
+	err = c.inTx(ctx, func(tx *sql.Tx) error {
+		var expires, email string
+		err := tx.QueryRowContext(ctx, `SELECT t.expires, u.email FROM tokens t JOIN users u ON u.id = t.user_id WHERE t.user_id = ? AND t.id = ?`, userID, id).Scan(&expires, &email)
+		if err == sql.ErrNoRows {
+			return fault.New(fault.NotFound, "no token %d", id)
+		}
+		if err != nil {
+			return outcome(err, "find token %d", id)
+		}
+		now := time.Now()
+		until = unstamp(expires)
+		if until.Before(now) {
+			until = now
+		}
+		until = until.Add(by)
+		if by <= 0 || until.After(now.Add(MaxTokenLife)) {
+			return fault.New(fault.Invalid, "a token cannot be extended by %s until %s", by, until.Format(time.DateOnly))
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE tokens SET expires = ? WHERE id = ?`, stamp(until), id); err != nil {
+			return outcome(err, "extend token %d", id)
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO audit (time, who, what) VALUES (?, ?, ?)`, stamp(now), email, fmt.Sprintf("token %d extended until %s", id, until.Format(time.DateOnly)))
+		return outcome(err, "write audit record")
+	})
+	return until, err
 }
 
 // LinkLife is how long a sign-in link is good.

@@ -2,7 +2,6 @@ package server
 
 import (
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"mayday/app/fault"
 	"mayday/storage/catalog"
 	"mayday/storage/catalog/filter"
+	"mayday/symbols/quality"
 )
 
 const (
@@ -64,11 +64,19 @@ func (s *Server) authInfo(c echo.Context) error {
 		return err
 	}
 	answer := map[string]any{"email": caller.Email, "user_id": caller.UserID, "try_symbols": !caller.Has(catalog.UploadSymbols),
-		"token_expires_at": caller.Expires.Unix(), "upload_api_version": 1 + min(max(s.o.Config.UploadVersion-1, 0), 1)}
+		"token_expires_at": caller.Expires.Unix(), "upload_api_version": s.uploadVersion(caller)}
 	if caller.Expires.IsZero() {
 		answer["token_expires_at"] = nil
 	}
 	return c.JSON(http.StatusOK, answer)
+}
+
+// uploadVersion is the protocol that a caller's client shall speak.
+func (s *Server) uploadVersion(c Caller) int {
+	if c.UploadVersion != 0 {
+		return c.UploadVersion
+	}
+	return min(max(s.o.Config.UploadVersion, 1), 2)
 }
 
 // apiStats is GET /api/stats/: the caller's own uploads.
@@ -117,9 +125,48 @@ func (s *Server) showUpload(u catalog.SymbolUpload, listing bool) map[string]any
 		delete(out, "bucket")
 		out["bucket_name"], out["user"], out["ignored_keys"] = s.bucketName(), map[string]string{"email": u.Email}, listed(u.Ignored)
 		out["files_count"], out["files_incomplete_count"], out["error"] = u.Files, u.Incomplete, nullable(u.Error)
+		out["files_faulty_count"], out["protocol"], out["pin"] = u.Faulty, nullable(u.Protocol), showPin(u)
 	}
 	return out
 }
+
+// showPin is who keeps an upload from growing old, and why; nil for nobody.
+func showPin(u catalog.SymbolUpload) any {
+	if !u.Pinned() {
+		return nil
+	}
+	return map[string]any{"user": u.Pin.Who, "note": u.Pin.Note, "created_at": showTime(u.Pin.Created)}
+}
+
+// pinUpload is POST and DELETE /api/uploads/upload/<id>/pin: keeps an upload
+// whatever its age, with a note why; or lets it grow old again.
+func (s *Server) pinUpload(c echo.Context) error {
+	caller, err := s.who(c, catalog.UploadSymbols, catalog.UploadTrySymbols)
+	if err != nil {
+		return err
+	}
+	u, err := s.ownUpload(c, caller)
+	if err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	if c.Request().Method == http.MethodDelete {
+		err = s.files.UnpinSymbolUpload(ctx, u.ID)
+	} else {
+		note := c.FormValue("note")
+		if len(note) > maxNote {
+			return fault.New(fault.Invalid, "the note has more than %d bytes", maxNote)
+		}
+		err = s.files.PinSymbolUpload(ctx, u.ID, catalog.Pin{Who: caller.Email, Note: note, Created: s.now()})
+	}
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, map[string]bool{"ok": true})
+}
+
+// maxNote is the longest note that people leave.
+const maxNote = 1000
 
 // bucketName is what answers call the one bucket.
 func (s *Server) bucketName() string { return "symbols" }
@@ -128,7 +175,14 @@ func (s *Server) showFile(f catalog.SymbolFile) map[string]any {
 	return map[string]any{"id": f.ID, "bucket_name": s.bucketName(), "key": f.Key, "update": f.Updated, "compressed": f.Compressed,
 		"size": f.Size, "size_unpacked": f.TextSize, "completed_at": showTime(f.Completed), "created_at": showTime(f.Created),
 		"debug_filename": nullable(f.DebugFile), "debug_id": nullable(f.DebugID), "code_file": nullable(f.CodeFile), "code_id": nullable(f.CodeID),
-		"generator": nullable(f.Generator)}
+		"generator": nullable(f.Generator), "kind": nullable(f.Kind), "md5_hash": nullable(f.MD5), "quality": showFaults(f.Quality)}
+}
+
+func showFaults(list []quality.Fault) []quality.Fault {
+	if list == nil {
+		return []quality.Fault{}
+	}
+	return list
 }
 
 // apiUploads is GET /api/uploads/.
@@ -310,101 +364,4 @@ func (s *Server) apiFile(c echo.Context) error {
 	}
 	out["url"] = keyAddress(s.base(c), f.Key, f.Try, "")
 	return c.JSON(http.StatusOK, map[string]any{"file": out})
-}
-
-// apiTokens is GET and POST /api/tokens/. The text of a token is shown once,
-// by the answer that makes it.
-func (s *Server) apiTokens(c echo.Context) error {
-	caller, err := s.who(c, catalog.ManageTokens)
-	if err != nil {
-		return err
-	}
-	if c.Request().Method == http.MethodPost {
-		return s.newToken(c, caller)
-	}
-	tokens, err := s.files.Tokens(c.Request().Context(), caller.UserID)
-	if err != nil {
-		return err
-	}
-	state := c.QueryParam("state")
-	now := s.now()
-	shown := []map[string]any{}
-	active, expired := 0, 0
-	for _, t := range tokens {
-		over := now.After(t.Expires)
-		if over {
-			expired++
-		} else {
-			active++
-		}
-		if state == "expired" && !over || state == "" && over {
-			continue
-		}
-		shown = append(shown, map[string]any{"id": t.ID, "expires_at": showTime(t.Expires), "is_expired": over, "key": nil,
-			"permissions": showPermissions(func(p catalog.Permission) bool { return slices.Contains(t.Permissions, p) }),
-			"notes":       t.Notes, "created_at": showTime(t.Created)})
-	}
-	return c.JSON(http.StatusOK, map[string]any{"tokens": shown, "permissions": showPermissions(caller.Has),
-		"totals": map[string]int{"all": active + expired, "active": active, "expired": expired}})
-}
-
-const (
-	tokenDays    = 365
-	maxTokenDays = 10 * 365
-)
-
-func (s *Server) newToken(c echo.Context, caller Caller) error {
-	wrong := &filter.Errors{Fields: map[string][]string{}}
-	var permissions catalog.Permissions
-	all := catalog.AllPermissions()
-	for _, text := range strings.Split(c.FormValue("permissions"), ",") {
-		if text = strings.TrimSpace(text); text == "" {
-			continue
-		}
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > len(all) || !caller.Has(all[n-1].Name) {
-			wrong.Fields["permissions"] = []string{"Not a permission of yours: " + strconv.Quote(text)}
-			continue
-		}
-		permissions = append(permissions, all[n-1].Name)
-	}
-	if slices.Contains(permissions, catalog.UploadSymbols) && slices.Contains(permissions, catalog.UploadTrySymbols) {
-		wrong.Fields["permissions"] = []string{"Invalid combination of permissions"}
-	}
-	days := tokenDays
-	if text := c.FormValue("expires"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > maxTokenDays {
-			wrong.Fields["expires"] = []string{"Not a number of days: " + strconv.Quote(text)}
-		}
-		days = n
-	}
-	notes := c.FormValue("notes")
-	if len(notes) > 1000 {
-		wrong.Fields["notes"] = []string{"Too long"}
-	}
-	if len(wrong.Fields) > 0 {
-		return wrong
-	}
-	key, err := s.files.CreateToken(c.Request().Context(), catalog.NewToken{User: caller.Email, Permissions: permissions, Notes: notes, Life: time.Duration(days) * 24 * time.Hour})
-	if err != nil {
-		return err
-	}
-	return c.JSON(http.StatusCreated, map[string]any{"ok": true, "key": key})
-}
-
-// apiToken is DELETE /api/tokens/token/<id>.
-func (s *Server) apiToken(c echo.Context) error {
-	caller, err := s.who(c, catalog.ManageTokens)
-	if err != nil {
-		return err
-	}
-	id, err := number(c)
-	if err != nil {
-		return err
-	}
-	if err := s.files.DeleteToken(c.Request().Context(), caller.UserID, id); err != nil {
-		return err
-	}
-	return c.JSON(http.StatusOK, map[string]bool{"ok": true})
 }

@@ -53,7 +53,7 @@ func (s *Server) open(h echo.HandlerFunc) echo.HandlerFunc {
 }
 
 // extensions are those of files that are looked for; compared with case.
-var extensions = [...]string{".sym", ".dl_", ".ex_", ".pd_", ".dbg.gz", ".tar.bz2"}
+var extensions = [...]string{".sym", ".dl_", ".ex_", ".pd_", ".dbg.gz", ".tar.bz2", ".debug", ".dwarf"}
 
 // wanted reports whether a file is worth looking for. Besides the extensions
 // that symbol servers have, a debugger asks for a file by its own name.
@@ -120,6 +120,17 @@ func (s *Server) download(c echo.Context) error {
 		if key != "" {
 			metrics.SymbolDownloads.Inc("redirected")
 			return c.Redirect(http.StatusFound, keyAddress("", key, inTry, r.URL.RawQuery))
+		}
+	}
+	if file == debugFile { // a debugger that knows the other id of a file
+		files, err := s.files.RawFiles(r.Context(), debugFile, id, try)
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			if done, err := s.sendRaw(c, f); done || err != nil {
+				return err
+			}
 		}
 	}
 	metrics.SymbolDownloads.Inc("missing")

@@ -84,6 +84,47 @@ func (s *Server) missingJSON(c echo.Context) error {
 		"page": page, "total_count": total, "records": records})
 }
 
+// ignoreMissing is GET, POST and DELETE /missingsymbols/ignore/: the rules that
+// keep modules out of the list.
+func (s *Server) ignoreMissing(c echo.Context) error {
+	caller, err := s.who(c, catalog.UploadSymbols)
+	if err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	switch c.Request().Method {
+	case http.MethodPost:
+		note := c.FormValue("note")
+		if len(note) > maxNote {
+			return fault.New(fault.Invalid, "the note has more than %d bytes", maxNote)
+		}
+		err = s.files.IgnoreMissing(ctx, catalog.MissingIgnore{Pattern: c.FormValue("pattern"), Note: note, Who: caller.Email, Created: s.now()})
+	case http.MethodDelete:
+		err = s.files.UnignoreMissing(ctx, c.QueryParam("pattern"))
+	default:
+		return s.listIgnores(c)
+	}
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, map[string]bool{"ok": true})
+}
+
+func (s *Server) listIgnores(c echo.Context) error {
+	list, err := s.files.MissingIgnores(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	rules := []map[string]any{}
+	for _, p := range s.o.Config.MissingIgnore {
+		rules = append(rules, map[string]any{"pattern": p, "note": nil, "user": nil, "created_at": nil})
+	}
+	for _, i := range list {
+		rules = append(rules, map[string]any{"pattern": i.Pattern, "note": nullable(i.Note), "user": i.Who, "created_at": showTime(i.Created)})
+	}
+	return c.JSON(http.StatusOK, map[string]any{"rules": rules})
+}
+
 // showTime is how times stand in answers; nil for none.
 func showTime(t time.Time) any {
 	if t.IsZero() {

@@ -51,7 +51,11 @@ type Caller struct {
 	UserID      int64
 	Permissions catalog.Permissions
 	Token       bool      // known by a token, not by a session
+	TokenID     int64     // of the token
 	Expires     time.Time // of the token
+	// UploadVersion is the protocol that the token's clients shall speak; 0 is
+	// what the configuration says.
+	UploadVersion int
 }
 
 // Has reports whether the caller has permission p.
@@ -101,12 +105,11 @@ type Server struct {
 	callers Callers
 	log     *zap.Logger
 	now     func() time.Time
-	started time.Time
 	missing *missing.List
 	codes   *codeCache
 	uploads chan struct{} // one for each upload that is worked on
 	tickets store.Locks
-	work    chan func(context.Context)
+	work    chan catalog.SymbolJob
 }
 
 // New makes a server. Run must run for uploads that are answered before they
@@ -124,10 +127,11 @@ func New(o Options) *Server {
 	if o.Client == nil {
 		o.Client = spool.OutsideClient()
 	}
-	s := &Server{o: o, files: o.Catalog, bucket: o.Bucket, callers: o.Callers, log: o.Log, now: o.Now, started: o.Now(), codes: newCodeCache(o.Now),
-		spool: spool.New(o.Spool, int64(o.Config.MaxUpload)), missing: missing.New(o.Catalog, o.Now),
-		uploads: make(chan struct{}, maxUploads), work: make(chan func(context.Context), maxQueued)}
-	s.store = store.New(store.Options{Catalog: o.Catalog, Bucket: o.Bucket, Changed: o.Arrived, Now: o.Now})
+	s := &Server{o: o, files: o.Catalog, bucket: o.Bucket, callers: o.Callers, log: o.Log, now: o.Now, codes: newCodeCache(o.Now),
+		spool: spool.New(o.Spool, int64(o.Config.MaxUpload)), missing: missing.New(o.Catalog, o.Config.MissingIgnore, o.Now),
+		uploads: make(chan struct{}, maxUploads), work: make(chan catalog.SymbolJob, maxQueued)}
+	s.store = store.New(store.Options{Catalog: o.Catalog, Bucket: o.Bucket, Changed: o.Arrived, Now: o.Now,
+		Limits: store.Limits{All: int64(o.Config.Quota), User: int64(o.Config.UserQuota)}})
 	s.fetcher = &spool.Fetcher{Spool: s.spool, Domains: o.Config.Domains, Any: o.Config.AnyDomain, Client: o.Client, Log: o.Log}
 	return s
 }
@@ -135,8 +139,6 @@ func New(o Options) *Server {
 const (
 	// maxUploads is how many uploads are worked on at a time; more wait.
 	maxUploads = 4
-	// maxQueued is how many uploads may wait after they were answered 202.
-	maxQueued = 1000
 	// tidyEvery is how often what is old is dropped.
 	tidyEvery = time.Hour
 )
@@ -164,12 +166,15 @@ func (s *Server) Mount(e *echo.Echo) {
 	both("/api/syminfo/:file/:id", s.open(s.apiSyminfo))
 	both("/api/tokens", s.api(s.apiTokens, http.MethodGet, http.MethodPost))
 	both("/api/tokens/token/:id", s.api(s.apiToken, http.MethodDelete))
+	both("/api/tokens/token/:id/extend", s.api(s.extendToken, http.MethodPost))
 	both("/api/uploads", s.api(s.apiUploads, http.MethodGet))
 	both("/api/uploads/upload/:id", s.api(s.apiUpload, http.MethodGet))
+	both("/api/uploads/upload/:id/pin", s.api(s.pinUpload, http.MethodPost, http.MethodDelete))
 	both("/api/uploads/files", s.api(s.apiFiles, http.MethodGet))
 	both("/api/uploads/files/file/:id", s.api(s.apiFile, http.MethodGet))
 
 	e.GET("/missingsymbols.csv", s.missingCSV)
+	both("/missingsymbols/ignore", s.api(s.ignoreMissing, http.MethodGet, http.MethodPost, http.MethodDelete))
 	both("/missingsymbols", s.api(s.missingJSON, http.MethodGet))
 
 	e.GET("/buildid/:id/:what", s.buildID)
@@ -221,6 +226,14 @@ func (s *Server) refuse(c echo.Context, err error) error {
 	if errors.As(err, &own) {
 		return c.JSON(own.Status, map[string]string{"error": own.Msg})
 	}
+	var quota *store.QuotaError
+	if errors.As(err, &quota) {
+		status := http.StatusRequestEntityTooLarge
+		if quota.Full {
+			status = http.StatusInsufficientStorage
+		}
+		return c.JSON(status, map[string]string{"error": quota.Msg})
+	}
 	var fields *filter.Errors
 	if errors.As(err, &fields) {
 		return c.JSON(http.StatusBadRequest, map[string]any{"errors": fields.Fields})
@@ -232,6 +245,21 @@ func (s *Server) refuse(c echo.Context, err error) error {
 		msg = http.StatusText(p.Status)
 	}
 	return c.JSON(p.Status, map[string]string{"error": msg})
+}
+
+// base is the address that clients reach the server by.
+func (s *Server) base(c echo.Context) string {
+	if s.o.BaseURL != "" {
+		return strings.TrimRight(s.o.BaseURL, "/")
+	}
+	return c.Scheme() + "://" + c.Request().Host
+}
+
+// isAnswer reports whether an error has an answer of its own, without a kind.
+func isAnswer(err error) bool {
+	var status *spool.StatusError
+	var quota *store.QuotaError
+	return errors.As(err, &status) || errors.As(err, &quota)
 }
 
 // who finds the caller and checks that they have one of the permissions.
@@ -266,25 +294,27 @@ func (s *Server) uploader(c echo.Context, key string) (Caller, error) {
 // Run finishes uploads that were answered already, keeps missing symbols, and
 // drops what is old.
 func (s *Server) Run(ctx context.Context) error {
-	if err := s.files.InterruptedSymbolUploads(ctx); err != nil {
+	jobs, err := s.resume(ctx)
+	if err != nil {
 		if ctx.Err() != nil {
 			return nil // stopped before it began
 		}
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	for range 2 {
-		group.Go(func() error {
-			for {
-				select {
-				case <-ctx.Done():
-					return nil
-				case f := <-s.work:
-					f(ctx)
-				}
-			}
-		})
+	for range jobWorkers {
+		group.Go(func() error { return s.doJobs(ctx) })
 	}
+	group.Go(func() error {
+		for _, j := range jobs {
+			select {
+			case s.work <- j:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		return nil
+	})
 	group.Go(func() error { return s.missing.Run(ctx, s.log) })
 	group.Go(func() error {
 		tick := time.NewTicker(tidyEvery)
@@ -309,7 +339,7 @@ const spoolLife = catalog.TicketLife
 // tidy drops what is older than it may get.
 func (s *Server) tidy(ctx context.Context) error {
 	now := s.now()
-	if err := s.spool.Tidy(now, s.started, spoolLife); err != nil {
+	if err := s.spool.Tidy(now, spoolLife); err != nil {
 		return err
 	}
 	if err := s.files.DropMissing(ctx, now.Add(-missing.Life)); err != nil {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"regexp"
-	"strings"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/labstack/echo/v4"
@@ -16,6 +15,7 @@ import (
 	"mayday/app/fault"
 	"mayday/storage/catalog"
 	"mayday/symbols/server/archive"
+	"mayday/symbols/server/spool"
 	"mayday/symbols/server/store"
 )
 
@@ -81,7 +81,7 @@ func (s *Server) uploadV2(c echo.Context) error {
 	if len(*request.Files) > maxFilesPerRequest {
 		return fault.New(fault.Invalid, "too many files")
 	}
-	u := catalog.SymbolUpload{UserID: caller.UserID, Email: caller.Email, Try: !caller.Has(catalog.UploadSymbols), Created: s.now()}
+	u := catalog.SymbolUpload{UserID: caller.UserID, Email: caller.Email, TokenID: caller.TokenID, Protocol: protocolV2, Try: !caller.Has(catalog.UploadSymbols), Created: s.now()}
 	if u.ID, err = s.files.AddSymbolUpload(ctx, u); err != nil {
 		return err
 	}
@@ -127,6 +127,7 @@ func (s *Server) invite(c echo.Context, u catalog.SymbolUpload, f announced) (ac
 		return action{Type: "error", Msg: fmt.Sprintf("file is larger than %d bytes", int64(maxMember))}, nil
 	}
 	file := catalog.SymbolFile{UploadID: u.ID, Key: key, Try: u.Try, TextSize: *f.Size, MD5: *f.MD5, Compressed: store.Packed(key), Created: s.now()}
+	defer s.store.Lock(key, u.Try)()
 	same, other, err := s.store.Have(ctx, file)
 	if err != nil {
 		return action{}, err
@@ -186,7 +187,7 @@ func (s *Server) putFile(c echo.Context) error {
 	if !done {
 		return part.Resume(c.Response())
 	}
-	if err := s.finishPart(r.Context(), part.File, &f); err != nil {
+	if _, err := s.keepInvited(r.Context(), part, &f); err != nil {
 		if fault.Is(err, fault.Invalid) {
 			s.spool.Drop(ticket) // the client begins anew
 		}
@@ -196,219 +197,98 @@ func (s *Server) putFile(c echo.Context) error {
 	return c.JSON(http.StatusOK, map[string]string{"state": "done"})
 }
 
-// finishPart checks a whole file against what was announced and keeps it.
-func (s *Server) finishPart(ctx context.Context, part *os.File, f *catalog.SymbolFile) error {
+// part is a file that came by itself, as an item. A .sym may have come
+// gzipped; for other files gzip is their own affair.
+func part(p *os.File, size int64, f catalog.SymbolFile) (*item, error) {
+	whole := func() *io.SectionReader { return io.NewSectionReader(p, 0, size) }
+	i := &item{file: f, open: func() io.ReadCloser { return io.NopCloser(whole()) }}
+	var head [2]byte
+	if _, err := p.ReadAt(head[:], 0); err != nil && err != io.EOF {
+		return nil, fault.As(fault.Unavailable, err, "symbol spool")
+	}
+	if head != [2]byte{0x1f, 0x8b} || !store.Packed(f.Key) {
+		return i, nil
+	}
+	i.open = func() io.ReadCloser { return &gunzip{in: whole(), name: f.Key, left: min(most(size), maxMember)} }
+	i.gzip = func() (io.Reader, int64, bool) { return whole(), size, true }
+	return i, nil
+}
+
+// gunzip unpacks a file, up to a limit.
+type gunzip struct {
+	in   io.Reader
+	z    *gzip.Reader
+	name string
+	left int64
+}
+
+func (g *gunzip) Read(p []byte) (n int, err error) {
+	if g.z == nil {
+		g.z, err = gzip.NewReader(g.in)
+	}
+	if err == nil {
+		n, err = g.z.Read(p)
+	}
+	if g.left -= int64(n); g.left < 0 {
+		return 0, fault.New(fault.Invalid, "%s unpacks to too many bytes", archive.Quote(g.name))
+	}
+	if err != nil && err != io.EOF {
+		err = fault.New(fault.Invalid, "%s: %v", archive.Quote(g.name), err)
+	}
+	return n, err
+}
+
+func (g *gunzip) Close() error { return nil }
+
+// keepInvited checks a whole file that a client was invited to send against
+// what was announced, and keeps it. It says whether it was there already.
+func (s *Server) keepInvited(ctx context.Context, p *spool.Part, f *catalog.SymbolFile) (there bool, err error) {
 	select {
 	case s.uploads <- struct{}{}:
 		defer func() { <-s.uploads }()
 	case <-ctx.Done():
-		return fault.Wrap(ctx.Err(), "upload")
+		return false, fault.Wrap(ctx.Err(), "upload")
+	}
+	u, err := s.files.SymbolUpload(ctx, f.UploadID)
+	if err != nil {
+		return false, err
+	}
+	size, err := p.Size()
+	if err != nil {
+		return false, err
 	}
 	want := *f
-	isGzip, err := s.examinePart(part, f)
+	f.DebugFile, f.DebugID = "", ""
+	i, err := part(p.File, size, *f)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if want.MD5 != "" && (f.MD5 != want.MD5 || f.TextSize != want.TextSize) {
-		return fault.New(fault.Invalid, "%d bytes with MD5 %s came; %d bytes with MD5 %s were announced", f.TextSize, f.MD5, want.TextSize, want.MD5)
+	b := &batch{s: s, upload: u, items: []*item{i}}
+	b.upload.Try = f.Try
+	if err := b.examine(ctx); err != nil {
+		return false, err
 	}
-	defer s.store.Lock(f.Key, f.Try)()
-	same, other, err := s.store.Have(ctx, *f)
+	if want.MD5 != "" && (i.file.MD5 != want.MD5 || i.file.TextSize != want.TextSize) {
+		return false, fault.New(fault.Invalid, "%d bytes with MD5 %s came; %d bytes with MD5 %s were announced", i.file.TextSize, i.file.MD5, want.TextSize, want.MD5)
+	}
+	release, err := b.reserve(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
-	f.Updated, f.Compressed = other, store.Packed(f.Key)
-	if !same {
-		if _, err := part.Seek(0, io.SeekStart); err != nil {
-			return fault.As(fault.Unavailable, err, "symbol spool")
+	defer release()
+	if err := s.keepItem(ctx, i); err != nil {
+		return false, err
+	}
+	*f = i.file
+	if i.skip {
+		old, err := s.files.SymbolFileByKey(ctx, f.Key, f.Try)
+		if err != nil {
+			return false, err
 		}
-		r := io.ReadCloser(io.NopCloser(part))
-		if f.Compressed && !isGzip {
-			r = store.Gzipped(part)
-		}
-		defer r.Close()
-		if err := s.store.Put(ctx, f, r); err != nil {
-			return err
-		}
-	} else {
-		f.Completed = s.now()
+		f.Size, f.Compressed, f.Completed = old.Size, old.Compressed, s.now()
 	}
 	if err := s.files.CompleteSymbolFile(ctx, *f); err != nil {
-		return err
+		return false, err
 	}
-	return s.arrived(ctx, *f)
-}
-
-// examinePart unpacks a file that came, to nowhere, and describes it. A .sym
-// may have come gzipped; for other files gzip is their own affair.
-func (s *Server) examinePart(part *os.File, f *catalog.SymbolFile) (isGzip bool, err error) {
-	var head [2]byte
-	if _, err := part.ReadAt(head[:], 0); err != nil && err != io.EOF {
-		return false, fault.As(fault.Unavailable, err, "symbol spool")
-	}
-	isGzip = head == [2]byte{0x1f, 0x8b} && store.Packed(f.Key)
-	info, err := part.Stat()
-	if err != nil {
-		return false, fault.As(fault.Unavailable, err, "symbol spool")
-	}
-	var r io.Reader = io.NewSectionReader(part, 0, info.Size())
-	if isGzip {
-		if r, err = gzip.NewReader(r); err != nil {
-			return false, fault.As(fault.Invalid, err, "gzip")
-		}
-	}
-	e := store.NewExaminer()
-	most := max(info.Size()*maxRatio, minUnpacked)
-	n, err := io.Copy(e, io.LimitReader(r, min(most, maxMember)+1))
-	switch {
-	case err != nil:
-		return false, fault.New(fault.Invalid, "%s: %v", archive.Quote(f.Key), err)
-	case n > min(most, maxMember):
-		return false, fault.New(fault.Invalid, "%s unpacks to more than %d bytes", archive.Quote(f.Key), min(most, maxMember))
-	}
-	e.Describe(f)
-	return isGzip, nil
-}
-
-// createUpload is POST /v1/uploads:create of Crashpad's and Breakpad's
-// sym-upload-v2. The upload key is the invitation's secret, and the file gets
-// its place when the client says what it was.
-func (s *Server) createUpload(c echo.Context) error {
-	caller, err := s.uploader(c, c.QueryParam("key"))
-	if err != nil {
-		return err
-	}
-	u := catalog.SymbolUpload{UserID: caller.UserID, Email: caller.Email, Filename: "sym-upload-v2", Try: !caller.Has(catalog.UploadSymbols), Created: s.now()}
-	ctx := c.Request().Context()
-	if u.ID, err = s.files.AddSymbolUpload(ctx, u); err != nil {
-		return err
-	}
-	ticket, err := s.files.InviteSymbolFile(ctx, catalog.SymbolFile{UploadID: u.ID, Try: u.Try, Created: u.Created})
-	if err != nil {
-		return err
-	}
-	return spaced(c, map[string]string{"uploadUrl": s.base(c) + "/v1/uploads/" + ticket, "uploadKey": ticket})
-}
-
-// spaced answers JSON with one space behind each colon, which is what the
-// client's regular expressions want.
-func spaced(c echo.Context, v any) error {
-	text, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return fault.As(fault.Internal, err, "answer")
-	}
-	return c.JSONBlob(http.StatusOK, text)
-}
-
-// finishUpload is PUT /v1/uploads/<key>, the bytes of the file, and POST
-// /v1/uploads/<key>:complete, which says what they are.
-func (s *Server) finishUpload(c echo.Context) error {
-	r := c.Request()
-	ticket, complete := strings.CutSuffix(c.Param("key"), ":complete")
-	if !ticketText.MatchString(ticket) || complete != (r.Method == http.MethodPost) {
-		return notFound("no such upload")
-	}
-	defer s.tickets.Lock(ticket)()
-	f, err := s.files.InvitedSymbolFile(r.Context(), ticket)
-	if err != nil {
-		return err
-	}
-	if !complete {
-		return s.receiveUpload(c, ticket)
-	}
-	if _, err := s.uploader(c, c.QueryParam("key")); err != nil {
-		return err
-	}
-	var said struct {
-		ID struct {
-			File string `json:"debug_file"`
-			ID   string `json:"debug_id"`
-		} `json:"symbol_id"`
-		Type string `json:"symbol_upload_type"`
-	}
-	if err := json.NewDecoder(io.LimitReader(r.Body, maxV2Body)).Decode(&said); err != nil {
-		return fault.New(fault.Invalid, "malformed JSON request body")
-	}
-	part, err := s.spool.Came(ticket)
-	if fault.Is(err, fault.NotFound) {
-		return fault.New(fault.Invalid, "%s", err.Error())
-	}
-	if err != nil {
-		return err
-	}
-	defer part.Close()
-	result, err := s.placeUpload(r.Context(), part.File, &f, said.ID.File, said.ID.ID, said.Type)
-	if err != nil {
-		return err
-	}
-	s.spool.Drop(ticket)
-	return spaced(c, map[string]string{"result": result})
-}
-
-// receiveUpload takes the bytes of a file that the client describes later.
-func (s *Server) receiveUpload(c echo.Context, ticket string) error {
-	part, err := s.spool.Part(ticket)
-	if err != nil {
-		return err
-	}
-	defer part.Close()
-	done, err := part.Receive(c.Response(), c.Request())
-	if err != nil {
-		return err
-	}
-	if !done {
-		return part.Resume(c.Response())
-	}
-	return c.NoContent(http.StatusOK)
-}
-
-// placeUpload keeps what came by sym-upload-v2.
-func (s *Server) placeUpload(ctx context.Context, part *os.File, f *catalog.SymbolFile, debugFile, debugID, kind string) (string, error) {
-	key, err := formKey(debugFile, debugID)
-	if err != nil {
-		return "", err
-	}
-	if kind != "" && kind != "BREAKPAD" && kind != "SYMBOL_UPLOAD_TYPE_UNSPECIFIED" {
-		name, id, _, _ := store.Split(key)
-		key = name + "/" + id + "/" + name // kept as it is
-	}
-	f.Key = key
-	before, err := s.files.SymbolFileByKey(ctx, f.Key, f.Try)
-	if err != nil && !fault.Is(err, fault.NotFound) {
-		return "", err
-	}
-	known := err == nil
-	if err := s.finishPart(ctx, part, f); err != nil {
-		return "", err
-	}
-	if known && before.MD5 == f.MD5 && before.TextSize == f.TextSize {
-		return "DUPLICATE_DATA", nil
-	}
-	return "OK", nil
-}
-
-// checkStatus is GET /v1/symbols/<debug file>/<debug id>:checkStatus.
-func (s *Server) checkStatus(c echo.Context) error {
-	caller, err := s.uploader(c, c.QueryParam("key"))
-	if err != nil {
-		return err
-	}
-	parts := strings.Split(c.Request().URL.Path, "/")
-	id, ok := strings.CutSuffix(parts[len(parts)-1], ":checkStatus")
-	if !ok {
-		return notFound("Not Found")
-	}
-	key, err := formKey(parts[len(parts)-2], id)
-	if err != nil {
-		return err
-	}
-	status := "MISSING"
-	there, err := s.bucket.Exists(c.Request().Context(), store.Object(key, !caller.Has(catalog.UploadSymbols)))
-	if err != nil {
-		return fault.As(fault.Unavailable, err, "symbols bucket")
-	}
-	if there {
-		status = "FOUND"
-	}
-	return spaced(c, map[string]string{"status": status})
+	return i.skip, s.arrived(ctx, *f)
 }

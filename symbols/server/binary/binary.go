@@ -21,6 +21,7 @@ const (
 	Executable = "executable"
 	Debuginfo  = "debuginfo"
 	MachO      = "macho"
+	DSYM       = "dsym" // the debug information of a Mach-O file
 	PE         = "pe"
 	PDB        = "pdb"
 )
@@ -31,6 +32,30 @@ type Identity struct {
 	DebugID string // "" when it has none
 	CodeID  string
 	StoreID string // what debuggers ask symbol servers for it by
+
+	// Offset and Size say where the file lies: a Mach-O file can hold one for
+	// each of several CPUs.
+	Offset, Size int64
+}
+
+// Magic reports whether a file that begins so may be one that Identify knows.
+// 16 bytes tell.
+func Magic(head []byte) bool {
+	for _, m := range [...]string{"\x7fELF", "MZ", "Microsoft C/C++ "} {
+		if bytes.HasPrefix(head, []byte(m)) {
+			return true
+		}
+	}
+	if len(head) < 8 {
+		return false
+	}
+	switch binary.BigEndian.Uint32(head) {
+	case 0xfeedface, 0xfeedfacf, 0xcefaedfe, 0xcffaedfe:
+		return true
+	case 0xcafebabe, 0xcafebabf: // Java classes begin so too, with their version
+		return binary.BigEndian.Uint32(head[4:]) <= maxFat
+	}
+	return false
 }
 
 const (
@@ -42,26 +67,32 @@ const (
 	maxFat = 32
 )
 
-// Identify finds out what a file of size bytes is. A file that is none of the
-// known kinds, or has nothing that names it, is an error of kind
-// fault.Malformed.
-func Identify(r io.ReaderAt, size int64) (Identity, error) {
+// Identify finds out what a file of size bytes is, and what each part of it is
+// where it holds several. A file that is none of the known kinds, or has
+// nothing that names it, is an error of kind fault.Malformed.
+func Identify(r io.ReaderAt, size int64) ([]Identity, error) {
 	f := file{r, size}
 	head := f.bytes(0, 32)
+	one := func(i Identity, err error) ([]Identity, error) {
+		i.Size = size
+		return []Identity{i}, err
+	}
 	switch {
 	case bytes.HasPrefix(head, []byte("\x7fELF")):
-		return f.elf()
+		return one(f.elf())
 	case bytes.HasPrefix(head, []byte("Microsoft C/C++ MSF 7.00\r\n\x1aDS")):
-		return f.pdb()
+		return one(f.pdb())
 	case bytes.HasPrefix(head, []byte("MZ")):
-		return f.pe()
-	case len(head) >= 4:
+		return one(f.pe())
+	case len(head) >= 8:
 		switch binary.BigEndian.Uint32(head) {
-		case 0xfeedface, 0xfeedfacf, 0xcefaedfe, 0xcffaedfe, 0xcafebabe, 0xcafebabf:
-			return f.macho()
+		case 0xfeedface, 0xfeedfacf, 0xcefaedfe, 0xcffaedfe:
+			return one(f.machoAt(0))
+		case 0xcafebabe, 0xcafebabf:
+			return f.fat()
 		}
 	}
-	return Identity{}, fault.New(fault.Malformed, "neither ELF, Mach-O, PE nor PDB")
+	return nil, fault.New(fault.Malformed, "neither ELF, Mach-O, PE nor PDB")
 }
 
 // file reads pieces that are checked against its size.
@@ -218,29 +249,42 @@ func (f file) elfKind(h []byte, sections []elfSection, o binary.ByteOrder, wide 
 	return ELF
 }
 
-func (f file) macho() (Identity, error) {
+// fat reads a Mach-O file of several architectures; each is a file of its own,
+// and they may not overlap.
+func (f file) fat() ([]Identity, error) {
 	h := f.bytes(0, 8+maxFat*32)
-	if len(h) < 28 {
-		return Identity{}, short("Mach-O header")
-	}
-	magic := binary.BigEndian.Uint32(h)
-	if magic != 0xcafebabe && magic != 0xcafebabf {
-		return f.machoAt(0)
-	}
 	n := binary.BigEndian.Uint32(h[4:])
+	wide := binary.BigEndian.Uint32(h) == 0xcafebabf
 	entry := 20
-	if magic == 0xcafebabf {
+	if wide {
 		entry = 32
 	}
 	if n == 0 || n > maxFat || len(h) < 8+int(n)*entry {
-		return Identity{}, fault.New(fault.Malformed, "Mach-O file of %d architectures", n)
+		return nil, fault.New(fault.Malformed, "Mach-O file of %d architectures", n)
 	}
-	// The first one names the file; debuggers ask by the id of their own.
-	off := uint64(binary.BigEndian.Uint32(h[8+8:]))
-	if magic == 0xcafebabf {
-		off = binary.BigEndian.Uint64(h[8+8:])
+	var out []Identity
+	for i := range int(n) {
+		a := h[8+i*entry:]
+		off, size := uint64(binary.BigEndian.Uint32(a[8:])), uint64(binary.BigEndian.Uint32(a[12:]))
+		if wide {
+			off, size = binary.BigEndian.Uint64(a[8:]), binary.BigEndian.Uint64(a[16:])
+		}
+		if off > uint64(f.size) || size > uint64(f.size)-off {
+			return nil, fault.New(fault.Malformed, "architecture %d of %d bytes at %d does not fit into %d", i, size, off, f.size)
+		}
+		for _, other := range out {
+			if int64(off) < other.Offset+other.Size && other.Offset < int64(off+size) {
+				return nil, fault.New(fault.Malformed, "architecture %d at %d overlaps another", i, off)
+			}
+		}
+		id, err := file{io.NewSectionReader(f.r, int64(off), int64(size)), int64(size)}.machoAt(0)
+		if err != nil {
+			return nil, err
+		}
+		id.Offset, id.Size = int64(off), int64(size)
+		out = append(out, id)
 	}
-	return f.machoAt(off)
+	return out, nil
 }
 
 func (f file) machoAt(off uint64) (Identity, error) {
@@ -262,6 +306,10 @@ func (f file) machoAt(off uint64) (Identity, error) {
 	default:
 		return Identity{}, fault.New(fault.Malformed, "no Mach-O header at %d", off)
 	}
+	kind := MachO
+	if o.Uint32(h[12:]) == 10 { // MH_DSYM
+		kind = DSYM
+	}
 	count, size := o.Uint32(h[16:]), o.Uint32(h[20:])
 	b := f.exact(off+start, uint64(size))
 	for i := 0; i < int(min(count, maxHeaders)) && len(b) >= 8; i++ {
@@ -271,7 +319,7 @@ func (f file) machoAt(off uint64) (Identity, error) {
 		}
 		if command == 0x1b && n >= 24 {
 			uuid := [16]byte(b[8:24])
-			out := Identity{Kind: MachO, DebugID: symbols.DebugIDFromUUID(uuid), CodeID: symbols.CodeIDFromUUID(uuid)}
+			out := Identity{Kind: kind, DebugID: symbols.DebugIDFromUUID(uuid), CodeID: symbols.CodeIDFromUUID(uuid)}
 			out.StoreID = out.CodeID
 			return out, nil
 		}

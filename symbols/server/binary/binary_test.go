@@ -104,12 +104,14 @@ func TestIdentify(t *testing.T) {
 	}{
 		{"elf", elf(id16[:]), files.Identity{Kind: "elf", DebugID: swapped + "0", CodeID: "0102030405060708090a0b0c0d0e0f10", StoreID: "0102030405060708090a0b0c0d0e0f10"}},
 		{"macho", macho(id16), files.Identity{Kind: "macho", DebugID: "0102030405060708090A0B0C0D0E0F100", CodeID: "0102030405060708090a0b0c0d0e0f10", StoreID: "0102030405060708090a0b0c0d0e0f10"}},
+		{"dsym", dsym(id16), files.Identity{Kind: "dsym", DebugID: "0102030405060708090A0B0C0D0E0F100", CodeID: "0102030405060708090a0b0c0d0e0f10", StoreID: "0102030405060708090a0b0c0d0e0f10"}},
 		{"pe", pe(id16, 0x1b), files.Identity{Kind: "pe", DebugID: swapped + "1b", CodeID: "5AF1C0DE1a000", StoreID: "5AF1C0DE1a000"}},
 		{"pdb", pdb(id16, 0x1b), files.Identity{Kind: "pdb", DebugID: swapped + "1B", StoreID: swapped + "1B"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := files.Identify(bytes.NewReader(c.b), int64(len(c.b)))
-			if err != nil || got != c.want {
+			c.want.Size = int64(len(c.b))
+			if err != nil || len(got) != 1 || got[0] != c.want || !files.Magic(c.b[:16]) {
 				t.Errorf("got %+v, %v\nwant %+v", got, err, c.want)
 			}
 			for n := range c.b { // a file that breaks off anywhere is no panic
@@ -118,6 +120,47 @@ func TestIdentify(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func dsym(uuid [16]byte) []byte {
+	b := macho(uuid)
+	binary.LittleEndian.PutUint32(b[12:], 10)
+	return b
+}
+
+// fat joins Mach-O files.
+func fat(parts ...[]byte) []byte {
+	b := make([]byte, 4096)
+	binary.BigEndian.PutUint32(b, 0xcafebabe)
+	binary.BigEndian.PutUint32(b[4:], uint32(len(parts)))
+	for i, p := range parts {
+		binary.BigEndian.PutUint32(b[8+20*i+8:], uint32(len(b)))
+		binary.BigEndian.PutUint32(b[8+20*i+12:], uint32(len(p)))
+		b = append(b, p...)
+	}
+	return b
+}
+
+// Each architecture of a Mach-O file has an id and a place of its own.
+func TestIdentifyFat(t *testing.T) {
+	other := id16
+	other[0] = 99
+	b := fat(macho(id16), macho(other))
+	got, err := files.Identify(bytes.NewReader(b), int64(len(b)))
+	if err != nil || len(got) != 2 || got[0].Offset != 4096 || got[1].Offset != 4096+56 || got[1].Size != 56 || got[0].CodeID == got[1].CodeID {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	binary.BigEndian.PutUint32(b[8+20+8:], 4100)
+	if _, err := files.Identify(bytes.NewReader(b), int64(len(b))); !fault.Is(err, fault.Malformed) {
+		t.Errorf("overlapping architectures: %v", err)
+	}
+	binary.BigEndian.PutUint32(b[8+20+8:], 1<<31)
+	if _, err := files.Identify(bytes.NewReader(b), int64(len(b))); !fault.Is(err, fault.Malformed) {
+		t.Errorf("an architecture beyond the end: %v", err)
+	}
+	if files.Magic([]byte("\xca\xfe\xba\xbe\x00\x00\x00\x34....")) {
+		t.Error("a Java class is taken for a Mach-O file")
 	}
 }
 
@@ -143,7 +186,7 @@ func TestIdentifySelf(t *testing.T) {
 }
 
 func FuzzIdentify(f *testing.F) {
-	for _, b := range [][]byte{elf(id16[:]), macho(id16), pe(id16, 1), pdb(id16, 1)} {
+	for _, b := range [][]byte{elf(id16[:]), macho(id16), pe(id16, 1), pdb(id16, 1), fat(macho(id16), dsym(id16))} {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

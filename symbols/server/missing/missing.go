@@ -6,6 +6,7 @@ package missing
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -38,13 +39,16 @@ type List struct {
 	mu     sync.Mutex
 	asked  map[question]time.Time // guarded by mu
 	counts map[question]*catalog.MissingSymbol
+
+	fixed []string // patterns of the configuration
 }
 
 type question struct{ debugFile, debugID, filename, codeFile, codeID string }
 
-// New makes a list that is kept in db. Run must run.
-func New(db *catalog.DB, now func() time.Time) *List {
-	return &List{db: db, now: now, asked: map[question]time.Time{}, counts: map[question]*catalog.MissingSymbol{}}
+// New makes a list that is kept in db, without what the patterns ignore and
+// the rules in the catalog match. Run must run.
+func New(db *catalog.DB, ignore []string, now func() time.Time) *List {
+	return &List{db: db, now: now, asked: map[question]time.Time{}, counts: map[question]*catalog.MissingSymbol{}, fixed: ignore}
 }
 
 // Record notes that a file was asked for and is not there.
@@ -93,20 +97,66 @@ func (m *List) Found(debugFile, debugID string) {
 	}
 }
 
-// Flush writes what was counted.
+// Flush writes what was counted, without what rules leave out.
 func (m *List) Flush(ctx context.Context) error {
+	ignores, err := m.db.MissingIgnores(ctx)
+	if err != nil {
+		return err
+	}
+	rules := append([]string(nil), m.fixed...)
+	for _, i := range ignores {
+		rules = append(rules, i.Pattern)
+	}
 	m.mu.Lock()
 	list := make([]catalog.MissingSymbol, 0, len(m.counts))
 	for _, r := range m.counts {
-		list = append(list, *r)
+		if !ignored(rules, r.DebugFile) && !ignored(rules, r.CodeFile) {
+			list = append(list, *r)
+		}
 	}
 	clear(m.counts)
 	m.mu.Unlock()
 	return m.db.RecordMissing(ctx, list)
 }
 
+func ignored(rules []string, name string) bool {
+	if name == "" {
+		return false
+	}
+	name = strings.ToLower(name)
+	return slices.ContainsFunc(rules, func(r string) bool { return matches(strings.ToLower(r), name) })
+}
+
+// matches compares a name with a pattern, where * stands for any characters
+// and ? for one. It takes time by the product of the lengths at most.
+func matches(pattern, name string) bool {
+	p, n := 0, 0
+	star, from := -1, 0 // the last * and how much of the name it stands for so far
+	for n < len(name) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, from = p, n
+			p++
+		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == name[n]):
+			p++
+			n++
+		case star >= 0:
+			from++
+			p, n = star+1, from
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern[p:], "*") == ""
+}
+
 // Run writes what is counted until ctx ends.
 func (m *List) Run(ctx context.Context, log *zap.Logger) error {
+	for _, pattern := range m.fixed { // of rules that are new, what was counted goes too
+		if err := m.db.ForgetMissing(ctx, pattern); err != nil && ctx.Err() == nil {
+			log.Warn("missing symbols", zap.Error(err))
+		}
+	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {

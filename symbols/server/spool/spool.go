@@ -10,6 +10,8 @@
 package spool
 
 import (
+	"crypto/rand"
+	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -39,11 +41,14 @@ const (
 type Spool struct {
 	dir      string
 	limit    int64
+	life     string // begins the names of this life's temporary files
 	prepared sync.Once
 }
 
 // New makes a spool in dir for uploads of at most limit bytes.
-func New(dir string, limit int64) *Spool { return &Spool{dir: dir, limit: limit} }
+func New(dir string, limit int64) *Spool {
+	return &Spool{dir: dir, limit: limit, life: temporary + rand.Text() + "-"}
+}
 
 // prepare makes the directory.
 func (s *Spool) prepare() (err error) {
@@ -78,9 +83,49 @@ func (s *Spool) Temporary() (*os.File, error) {
 	if err := s.prepare(); err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(s.dir, temporary+"*")
+	f, err := os.CreateTemp(s.dir, s.life+"*")
 	return f, fault.As(fault.Unavailable, err, "symbol spool")
 }
+
+// Keep gives the file of an upload a name that lasts, and sees to it that it is
+// on the disk. in no longer has the file afterwards.
+func (s *Spool) Keep(in *Incoming, name string) error {
+	f := in.File
+	if err := f.Sync(); err != nil {
+		return fault.As(fault.Unavailable, err, "symbol spool")
+	}
+	if err := os.Rename(f.Name(), filepath.Join(s.dir, name)); err != nil {
+		return fault.As(fault.Unavailable, err, "symbol spool")
+	}
+	in.File = nil
+	f.Close()
+	dir, err := os.Open(s.dir)
+	if err != nil {
+		return fault.As(fault.Unavailable, err, "symbol spool")
+	}
+	defer dir.Close()
+	return fault.As(fault.Unavailable, dir.Sync(), "symbol spool")
+}
+
+// Kept opens a file that was kept; NotFound when it is gone.
+func (s *Spool) Kept(name string) (*Incoming, error) {
+	f, err := os.Open(filepath.Join(s.dir, name))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fault.New(fault.NotFound, "interrupted: what was sent is gone; send it again")
+	}
+	if err != nil {
+		return nil, fault.As(fault.Unavailable, err, "symbol spool")
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, fault.As(fault.Unavailable, err, "symbol spool")
+	}
+	return &Incoming{Fields: url.Values{}, File: f, Size: info.Size()}, nil
+}
+
+// Discard removes a file that was kept; Tidy does when that fails.
+func (s *Spool) Discard(name string) { _ = os.Remove(filepath.Join(s.dir, name)) }
 
 // temporary begins the names of files that no later life of the server needs.
 const temporary = "upload-"
@@ -197,10 +242,10 @@ func BaseName(name string) string {
 	return strings.ToValidUTF8(name[:min(len(name), maxName)], "")
 }
 
-// Tidy drops what an upload left that ended without a word: temporary files
-// from before the server started, and others that nothing was added to for
-// longer than life.
-func (s *Spool) Tidy(now, started time.Time, life time.Duration) error {
+// Tidy drops what an upload left that ended without a word: temporary files of
+// earlier lives of the server, and others that nothing was added to for longer
+// than life.
+func (s *Spool) Tidy(now time.Time, life time.Duration) error {
 	if err := s.prepare(); err != nil {
 		return err
 	}
@@ -214,7 +259,7 @@ func (s *Spool) Tidy(now, started time.Time, life time.Duration) error {
 			continue // it went meanwhile
 		}
 		old := now.Sub(info.ModTime()) > life
-		orphan := strings.HasPrefix(e.Name(), temporary) && info.ModTime().Before(started)
+		orphan := strings.HasPrefix(e.Name(), temporary) && !strings.HasPrefix(e.Name(), s.life)
 		if old || orphan {
 			_ = os.Remove(filepath.Join(s.dir, e.Name())) // tried again the next time
 		}

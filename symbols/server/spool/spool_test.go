@@ -28,10 +28,10 @@ func TestPublic(t *testing.T) {
 
 func TestTidy(t *testing.T) {
 	s := New(t.TempDir(), 100)
-	started := time.Now()
+	now := time.Now()
 	touch := func(name string, age time.Duration) {
 		t.Helper()
-		at := started.Add(-age)
+		at := now.Add(-age)
 		if err := os.WriteFile(s.dir+"/"+name, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -39,15 +39,15 @@ func TestTidy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	touch("upload-1", time.Minute)
-	touch("upload-2", -time.Minute)
+	touch(temporary+"1", 0)
+	touch(s.life+"2", time.Minute)
 	touch("part-1", time.Minute)
 	touch("part-2", time.Hour)
-	if err := s.Tidy(started, started, 30*time.Minute); err != nil {
+	if err := s.Tidy(now, 30*time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	left, err := os.ReadDir(s.dir)
-	if err != nil || len(left) != 2 || left[0].Name() != "part-1" || left[1].Name() != "upload-2" {
+	if err != nil || len(left) != 2 || left[0].Name() != "part-1" || left[1].Name() != s.life+"2" {
 		t.Errorf("left: %v %v", left, err)
 	}
 }
