@@ -54,7 +54,7 @@ func buildWeb(ctx context.Context, d *deps) (roles.Role, error) {
 	}
 	who := auth.New(auth.Options{Users: users, Sessions: users.Sessions()})
 	pages, err := web.New(web.Options{Crashes: crashes, Index: timedEngine{engine}, Fields: fields, Schema: table, Catalog: users, Auth: who,
-		Products: d.cfg.Products, Config: d.cfg.Web, Log: d.log.Named("web"), Version: command.Version().Version,
+		Products: d.cfg.Products, Config: d.cfg.Web, Symbols: d.cfg.Symbols, Log: d.log.Named("web"), Version: command.Version().Version,
 		Prioritise: func(ctx context.Context, id storage.CrashID) error { return publish(ctx, queue.Priority, id, "") }})
 	if err != nil {
 		return nil, err

@@ -22,6 +22,7 @@ type view struct {
 	Section string // part of the navigation the page belongs to
 	Viewer  auth.Viewer
 	Version string
+	Symbols string // where the pages about symbols begin for the viewer
 	Page    any
 }
 
@@ -78,8 +79,13 @@ func (s *Site) render(c echo.Context, status int, name, title, section string, p
 		}
 		t = fresh
 	}
+	viewer := auth.From(c)
+	symbols := "/uploads/missing/"
+	if tabsFor(viewer, "").Uploads {
+		symbols = "/uploads/"
+	}
 	var out bytes.Buffer
-	if err := t.Execute(&out, view{Title: title, Section: section, Viewer: auth.From(c), Version: s.Version, Page: page}); err != nil {
+	if err := t.Execute(&out, view{Title: title, Section: section, Viewer: viewer, Version: s.Version, Symbols: symbols, Page: page}); err != nil {
 		return fault.Wrap(err, "template %s", name)
 	}
 	c.Response().Header().Set("Cache-Control", "private, no-store")

@@ -53,6 +53,7 @@ type Options struct {
 	Auth     *auth.Auth
 	Products config.Products
 	Config   config.Web
+	Symbols  config.Symbols
 	// Prioritise asks for a crash to be processed next.
 	Prioritise func(context.Context, storage.CrashID) error
 	Log        *zap.Logger
@@ -120,6 +121,19 @@ func (s *Site) routes() []route {
 		{"GET", "/verdicts/", "Crashes that were given up, for administrators.", s.verdicts},
 		{"GET", "/documentation/", "The query language, the APIs and every field.", s.documentation},
 		{"GET", "/api/", "The APIs.", func(c echo.Context) error { return c.Redirect(http.StatusFound, "/documentation/#api") }},
+		{"GET", "/uploads/", "Uploads of symbols.", s.uploads},
+		{"GET", "/uploads", "Uploads of symbols.", s.uploads},
+		{"GET", "/uploads/upload/:id", "One upload of symbols.", s.upload},
+		{"POST", "/uploads/upload/:id/pin", "Keeps an upload whatever its age, or no longer.", s.pinUpload},
+		{"GET", "/uploads/files/", "Files of all uploads.", s.symbolFiles},
+		{"GET", "/uploads/files", "Files of all uploads.", s.symbolFiles},
+		{"GET", "/uploads/files/file/:id", "One file.", s.symbolFile},
+		{"GET", "/uploads/missing/", "Symbols that were asked for in vain.", s.missing},
+		{"POST", "/uploads/missing/ignore", "Leaves modules out of the missing symbols, or no longer.", s.ignoreMissing},
+		{"GET", "/tokens/", "One's API tokens.", s.tokens},
+		{"GET", "/tokens", "One's API tokens.", s.tokens},
+		{"POST", "/tokens/", "Makes an API token.", s.newToken},
+		{"POST", "/tokens/:id/:what", "Extends or deletes an API token.", s.changeToken},
 		{"GET", "/login/", "How to sign in.", s.login},
 		{"GET", "/login/link", "Asks before a sign-in link is used up.", s.login},
 		{"POST", "/login/link", "Signs in with a one-use link.", s.useLink},

@@ -106,9 +106,9 @@ func (c *DB) AddSymbolJob(ctx context.Context, j SymbolJob, now time.Time) error
 	return outcome(err, "record job of upload %d", j.Upload)
 }
 
-// SymbolJobs lists the jobs, oldest first.
-func (c *DB) SymbolJobs(ctx context.Context) (out []SymbolJob, err error) {
-	rows, err := c.sql.QueryContext(ctx, `SELECT upload_id, source, attempts FROM symbol_jobs ORDER BY upload_id`)
+// SymbolJobs lists the jobs that were added before a time, oldest first.
+func (c *DB) SymbolJobs(ctx context.Context, before time.Time) (out []SymbolJob, err error) {
+	rows, err := c.sql.QueryContext(ctx, `SELECT upload_id, source, attempts FROM symbol_jobs WHERE created < ? ORDER BY upload_id`, stamp(before))
 	if err != nil {
 		return nil, outcome(err, "list jobs of uploads")
 	}
@@ -149,12 +149,12 @@ func (c *DB) BeginSymbolFiles(ctx context.Context, upload int64, files []*Symbol
 	})
 }
 
-// InterruptedSymbolFiles lists the files that an earlier life of the server
-// was about to keep, of uploads that no job will do again. Those that a client
+// InterruptedSymbolFiles lists the files that an earlier life of the server,
+// before a time, was about to keep, of uploads that no job will do again. Those that a client
 // was invited to send are not among them.
-func (c *DB) InterruptedSymbolFiles(ctx context.Context) ([]SymbolFile, error) {
-	return c.symbolFiles(ctx, `WHERE f.completed = '' AND NOT EXISTS (SELECT 1 FROM symbol_tickets t WHERE t.file_id = f.id)
-		AND NOT EXISTS (SELECT 1 FROM symbol_jobs j WHERE j.upload_id = f.upload_id)`)
+func (c *DB) InterruptedSymbolFiles(ctx context.Context, before time.Time) ([]SymbolFile, error) {
+	return c.symbolFiles(ctx, `WHERE f.completed = '' AND f.created < ? AND NOT EXISTS (SELECT 1 FROM symbol_tickets t WHERE t.file_id = f.id)
+		AND NOT EXISTS (SELECT 1 FROM symbol_jobs j WHERE j.upload_id = f.upload_id)`, stamp(before))
 }
 
 // DropSymbolFile forgets file id.

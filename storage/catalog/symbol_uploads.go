@@ -392,12 +392,12 @@ func (c *DB) DropSymbolUploads(ctx context.Context, try bool, before time.Time) 
 	return outcome(err, "drop uploads")
 }
 
-// InterruptedSymbolUploads ends the uploads that an earlier life of the server
-// was working on, and that no job will do again.
-func (c *DB) InterruptedSymbolUploads(ctx context.Context) error {
+// InterruptedSymbolUploads ends the uploads that an earlier life of the server,
+// before a time, was working on, and that no job will do again.
+func (c *DB) InterruptedSymbolUploads(ctx context.Context, before time.Time) error {
 	_, err := c.sql.ExecContext(ctx, `UPDATE symbol_uploads SET completed = ?, error = 'interrupted: the server was stopped; send it again'
-		WHERE completed = '' AND NOT EXISTS (SELECT 1 FROM symbol_files f WHERE f.upload_id = symbol_uploads.id)
-		AND NOT EXISTS (SELECT 1 FROM symbol_jobs j WHERE j.upload_id = symbol_uploads.id)`, stamp(time.Now()))
+		WHERE completed = '' AND created < ? AND NOT EXISTS (SELECT 1 FROM symbol_files f WHERE f.upload_id = symbol_uploads.id)
+		AND NOT EXISTS (SELECT 1 FROM symbol_jobs j WHERE j.upload_id = symbol_uploads.id)`, stamp(time.Now()), stamp(before))
 	return outcome(err, "end interrupted uploads")
 }
 

@@ -59,7 +59,8 @@ func (s *Server) later(c echo.Context, u catalog.SymbolUpload, in *spool.Incomin
 }
 
 // resume finds what an earlier life of the server left: jobs, which go on, and
-// uploads without one, which ended.
+// uploads without one, which ended. Uploads that came since this life began are
+// left alone: they may be under way.
 func (s *Server) resume(ctx context.Context) ([]catalog.SymbolJob, error) {
 	if err := s.spool.Tidy(s.now(), spoolLife); err != nil {
 		return nil, err
@@ -67,13 +68,13 @@ func (s *Server) resume(ctx context.Context) ([]catalog.SymbolJob, error) {
 	if err := s.files.DropOldTickets(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.store.Recover(ctx); err != nil {
+	if err := s.store.Recover(ctx, s.started); err != nil {
 		return nil, err
 	}
-	if err := s.files.InterruptedSymbolUploads(ctx); err != nil {
+	if err := s.files.InterruptedSymbolUploads(ctx, s.started); err != nil {
 		return nil, err
 	}
-	return s.files.SymbolJobs(ctx)
+	return s.files.SymbolJobs(ctx, s.started)
 }
 
 // doJobs works on jobs until ctx ends.

@@ -105,6 +105,7 @@ type Server struct {
 	callers Callers
 	log     *zap.Logger
 	now     func() time.Time
+	started time.Time
 	missing *missing.List
 	codes   *codeCache
 	uploads chan struct{} // one for each upload that is worked on
@@ -127,7 +128,7 @@ func New(o Options) *Server {
 	if o.Client == nil {
 		o.Client = spool.OutsideClient()
 	}
-	s := &Server{o: o, files: o.Catalog, bucket: o.Bucket, callers: o.Callers, log: o.Log, now: o.Now, codes: newCodeCache(o.Now),
+	s := &Server{o: o, files: o.Catalog, bucket: o.Bucket, callers: o.Callers, log: o.Log, now: o.Now, started: o.Now(), codes: newCodeCache(o.Now),
 		spool: spool.New(o.Spool, int64(o.Config.MaxUpload)), missing: missing.New(o.Catalog, o.Config.MissingIgnore, o.Now),
 		uploads: make(chan struct{}, maxUploads), work: make(chan catalog.SymbolJob, maxQueued)}
 	s.store = store.New(store.Options{Catalog: o.Catalog, Bucket: o.Bucket, Changed: o.Arrived, Now: o.Now,

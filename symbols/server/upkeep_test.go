@@ -122,7 +122,6 @@ type stage struct {
 	*world
 	db   *catalog.DB
 	stop func()
-	now  time.Time
 }
 
 // raise starts a server in dir; work false leaves background work undone.
@@ -201,7 +200,7 @@ func TestJobsSurvive(t *testing.T) {
 	if s := before.do("GET", paths[0], "upload_symbols", nil).json(t); s["state"] != "working" {
 		t.Errorf("%v", s)
 	}
-	jobs, err := before.db.SymbolJobs(t.Context())
+	jobs, err := before.db.SymbolJobs(t.Context(), time.Now())
 	if err != nil || len(jobs) != 5 {
 		t.Fatalf("%v %v", jobs, err)
 	}

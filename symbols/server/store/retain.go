@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"gocloud.dev/gcerrors"
 
@@ -92,10 +93,10 @@ func (s *Store) drop(ctx context.Context, f catalog.SymbolFile) error {
 	return nil
 }
 
-// Recover takes back what an earlier life of the server left half done: files
-// that it was about to keep when it ended. It runs before uploads are taken.
-func (s *Store) Recover(ctx context.Context) error {
-	files, err := s.catalog.InterruptedSymbolFiles(ctx)
+// Recover takes back what an earlier life of the server, before a time, left
+// half done: files that it was about to keep when it ended.
+func (s *Store) Recover(ctx context.Context, before time.Time) error {
+	files, err := s.catalog.InterruptedSymbolFiles(ctx, before)
 	if err != nil {
 		return err
 	}
