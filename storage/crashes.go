@@ -210,7 +210,7 @@ func (c *Crashes) write(ctx context.Context, key string, data []byte) error {
 	}
 	defer c.release()
 	err := c.bucket.WriteAll(ctx, key, data, &blob.WriterOptions{ContentType: "application/json", MaxConcurrency: 1})
-	return storeError(err, "write %s", key)
+	return writeError(err, "write %s", key)
 }
 
 // stream stores an object without holding it in memory. When r or the bucket
@@ -236,17 +236,17 @@ func (c *Crashes) stream(ctx context.Context, key, contentType string, r io.Read
 	}
 	w, err := c.bucket.NewWriter(ctx, key, o)
 	if err != nil {
-		return storeError(err, "write %s", key)
+		return writeError(err, "write %s", key)
 	}
 	if adopted {
-		return storeError(w.Close(), "write %s", key)
+		return writeError(w.Close(), "write %s", key)
 	}
 	if _, err := w.ReadFrom(r); err != nil {
 		cancel() // a writer that is closed after its context ended makes nothing
 		w.Close()
-		return storeError(err, "write %s", key)
+		return writeError(err, "write %s", key)
 	}
-	return storeError(w.Close(), "write %s", key)
+	return writeError(w.Close(), "write %s", key)
 }
 
 func (c *Crashes) acquire(ctx context.Context) error {
@@ -291,6 +291,16 @@ func (c *Crashes) remove(ctx context.Context, key string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, storeError(err, "delete %s", key)
+}
+
+// writeError is storeError for writes: what a write does not find is the bucket
+// itself, or a folder of it.
+func writeError(err error, format string, args ...any) error {
+	err = storeError(err, format, args...)
+	if fault.Is(err, fault.NotFound) {
+		return fault.As(fault.Unavailable, err, "bucket")
+	}
+	return err
 }
 
 // storeError gives an error of gocloud its kind. What has one already (it came

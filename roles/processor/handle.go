@@ -28,6 +28,10 @@ const crashTimeout = 30 * time.Minute
 // counts as not answered.
 const askTimeout = 5 * time.Minute
 
+// insistPause is the longest wait between two requests to what does not answer.
+// Few ask, and all new crashes wait for them.
+const insistPause = 5 * time.Second
+
 // exportTimeout bounds the telemetry export, which nobody waits for.
 const exportTimeout = 10 * time.Second
 
@@ -135,7 +139,7 @@ func (p *Processor) insist(ctx context.Context, what string, do func(context.Con
 		return err
 	}
 	defer p.gate.shut()()
-	for pause := p.Pause; fault.Is(err, fault.Unavailable); pause = min(2*pause, maxPause) {
+	for pause := p.Pause; fault.Is(err, fault.Unavailable); pause = min(2*pause, insistPause) {
 		p.Log.Warn("waiting for what does not answer", zap.String("to", what), zap.Duration("pause", pause), zap.Error(err))
 		if !sleep(ctx, pause) {
 			return fault.Wrap(ctx.Err(), "%s", what)
