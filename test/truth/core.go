@@ -1,12 +1,3 @@
-// Package truth measures stacks against a live debugger. It builds programs of
-// its own that crash in many ways, with the compilers that are installed, runs
-// them under gdb, takes gdb's backtrace as the truth and gdb's core file as
-// what happened, makes a minidump of the core, and walks that with symbols
-// that dump_syms made. What counts are source lines: how many of gdb's the
-// walk recovers, and how many it prints that gdb does not.
-//
-// Run it with MAYDAY_TRUTH=1. Without gdb, a compiler or dump_syms the parts
-// that need them are left out.
 package truth
 
 import (
@@ -28,8 +19,38 @@ const (
 	noteFile     = 0x46494c45
 )
 
-// core is what a minidump needs of a core file of an amd64 process.
+// machine says where the core files of a CPU keep what a minidump needs:
+// offsets into struct elf_prstatus, registers in the order of struct
+// user_regs_struct ("" for those left out), and into siginfo_t.
+type machine struct {
+	cpu           synth.CPU
+	word          int
+	thread        int
+	registers     int
+	names         []string
+	signalAddress int
+	ip, sp        string
+	// redZone is what leaf functions use below the stack pointer.
+	redZone uint64
+	release string
+}
+
+// machineOf describes a CPU, nil for those that are not measured.
+func machineOf(m elf.Machine) *machine {
+	switch m {
+	case elf.EM_X86_64:
+		return &machine{cpu: synth.AMD64, word: 8, thread: 32, registers: 112, signalAddress: 16, ip: "rip", sp: "rsp", redZone: 128, release: "Linux 6.1.0 #1 SMP x86_64",
+			names: []string{"r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi", "", "rip", "cs", "eflags", "rsp"}}
+	case elf.EM_386:
+		return &machine{cpu: synth.X86, word: 4, thread: 24, registers: 72, signalAddress: 12, ip: "eip", sp: "esp", release: "Linux 6.1.0 #1 SMP i686",
+			names: []string{"ebx", "ecx", "edx", "esi", "edi", "ebp", "eax", "ds", "es", "fs", "gs", "", "eip", "cs", "eflags", "esp", "ss"}}
+	}
+	return nil
+}
+
+// core is what a minidump needs of a core file.
 type core struct {
+	*machine
 	loads   []*elf.Prog
 	threads []coreThread
 	files   []mappedFile
@@ -54,10 +75,11 @@ func readCore(r io.ReaderAt) (*core, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.Type != elf.ET_CORE || f.Machine != elf.EM_X86_64 {
-		return nil, fmt.Errorf("%v for %v is no core file of amd64", f.Type, f.Machine)
+	m := machineOf(f.Machine)
+	if f.Type != elf.ET_CORE || m == nil {
+		return nil, fmt.Errorf("%v for %v is no core file of a CPU that is measured", f.Type, f.Machine)
 	}
-	c := &core{}
+	c := &core{machine: m}
 	for _, p := range f.Progs {
 		switch p.Type {
 		case elf.PT_LOAD:
@@ -92,8 +114,9 @@ func (c *core) notes(b []byte) {
 		case notePrStatus:
 			c.thread(d)
 		case noteSigInfo:
-			if len(d) >= 24 {
-				c.signal, c.code, c.address = o.Uint32(d), o.Uint32(d[8:]), o.Uint64(d[16:])
+			// The first is that of the thread that crashed.
+			if len(d) >= 24 && c.signal == 0 {
+				c.signal, c.code, c.address = o.Uint32(d), o.Uint32(d[8:]), c.uint(d[c.signalAddress:])
 			}
 		case noteFile:
 			c.mappings(d)
@@ -102,39 +125,44 @@ func (c *core) notes(b []byte) {
 	}
 }
 
-// thread reads struct elf_prstatus: the id is at 32, the registers at 112 in
-// the order of struct user_regs_struct.
+// uint reads a word of the machine.
+func (m *machine) uint(b []byte) uint64 {
+	if m.word == 4 {
+		return uint64(binary.LittleEndian.Uint32(b))
+	}
+	return binary.LittleEndian.Uint64(b)
+}
+
+// thread reads struct elf_prstatus.
 func (c *core) thread(d []byte) {
-	const registers = 112
-	names := []string{"r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi", "", "rip", "cs", "eflags", "rsp"}
-	if len(d) < registers+8*len(names) {
+	if len(d) < c.registers+c.word*len(c.names) {
 		return
 	}
-	ctx := &synth.Context{CPU: synth.AMD64}
-	for i, n := range names {
+	ctx := &synth.Context{CPU: c.cpu}
+	for i, n := range c.names {
 		if n != "" {
-			ctx.Set(n, binary.LittleEndian.Uint64(d[registers+8*i:]))
+			ctx.Set(n, c.uint(d[c.registers+c.word*i:]))
 		}
 	}
-	c.threads = append(c.threads, coreThread{binary.LittleEndian.Uint32(d[32:]), ctx})
+	c.threads = append(c.threads, coreThread{binary.LittleEndian.Uint32(d[c.machine.thread:]), ctx})
 }
 
 // mappings reads NT_FILE: count, page size, then start, end, offset in pages
 // of each, then the paths.
 func (c *core) mappings(d []byte) {
-	if len(d) < 16 {
+	w := c.word
+	if len(d) < 2*w {
 		return
 	}
-	o := binary.LittleEndian
-	n, page := o.Uint64(d), o.Uint64(d[8:])
-	if n > uint64(len(d))/24 {
+	n, page := c.uint(d), c.uint(d[w:])
+	if n > uint64(len(d)-2*w)/uint64(3*w) {
 		return
 	}
-	paths := bytes.Split(d[16+24*n:], []byte{0})
+	paths := bytes.Split(d[2*w+3*w*int(n):], []byte{0})
 	for i := range n {
-		e := d[16+24*i:]
+		e := d[2*w+3*w*int(i):]
 		if i < uint64(len(paths)) {
-			c.files = append(c.files, mappedFile{o.Uint64(e), o.Uint64(e[8:]), o.Uint64(e[16:]) * page, string(paths[i])})
+			c.files = append(c.files, mappedFile{c.uint(e), c.uint(e[w:]), c.uint(e[2*w:]) * page, string(paths[i])})
 		}
 	}
 }
@@ -194,27 +222,34 @@ func (c *core) maps() string {
 }
 
 const (
-	// redZone is what leaf functions use below the stack pointer.
-	redZone = 128
-	// maxStack is enough for the programs here.
-	maxStack = 16 << 20
+	// maxRegion bounds each region of writable memory in a dump: the stacks, the
+	// alternate signal stacks and small heaps of the programs here.
+	maxRegion = 16 << 20
 	// aroundIP is the code kept on both sides of each instruction pointer.
 	aroundIP = 128
 )
 
-// dump makes a minidump of the core as Breakpad's writer on Linux would.
+// dump makes a minidump of the core as Breakpad's writer on Linux would, and
+// with all writable memory: a thread in a handler on an alternate signal stack
+// has two stacks.
 func (c *core) dump(buildID func(path string) []byte) *synth.Dump {
 	d := &synth.Dump{
-		System:        &synth.System{CPU: synth.AMD64, OS: synth.LinuxOS, Processors: 1, CSD: "Linux 6.1.0 #1 SMP x86_64"},
-		Modules:       c.modules(buildID),
-		StackInMemory: true,
-		Linux:         synth.Linux{Maps: c.maps()},
-		Exception:     &synth.Exception{Thread: c.threads[0].id, Code: c.signal, Flags: c.code, Address: c.address},
+		System:    &synth.System{CPU: c.cpu, OS: synth.LinuxOS, Processors: 1, CSD: c.release},
+		Modules:   c.modules(buildID),
+		Linux:     synth.Linux{Maps: c.maps()},
+		Exception: &synth.Exception{Thread: c.threads[0].id, Code: c.signal, Flags: c.code, Address: c.address},
+	}
+	for _, p := range c.loads {
+		if p.Flags&elf.PF_W != 0 && p.Filesz > 0 && p.Filesz <= maxRegion {
+			if b := c.memory(p.Vaddr, p.Filesz); b != nil {
+				d.Memory = append(d.Memory, synth.Memory{Start: p.Vaddr, Data: b})
+			}
+		}
 	}
 	for _, t := range c.threads {
-		start := (t.context.Get("rsp") - redZone) &^ 15
-		d.Threads = append(d.Threads, synth.Thread{ID: t.id, Context: t.context, Stack: synth.Memory{Start: start, Data: c.memory(start, maxStack)}})
-		ip := t.context.Get("rip")
+		start := (t.context.Get(c.sp) - c.redZone) &^ 15
+		d.Threads = append(d.Threads, synth.Thread{ID: t.id, Context: t.context, Stack: synth.Memory{Start: start, Data: c.memory(start, maxRegion)}})
+		ip := t.context.Get(c.ip)
 		if code := c.memory(ip-aroundIP, 2*aroundIP); code != nil {
 			d.Memory = append(d.Memory, synth.Memory{Start: ip - aroundIP, Data: code})
 		}

@@ -1,92 +1,80 @@
 package truth
 
-import (
-	"path"
-	"regexp"
-	"strconv"
-	"strings"
+import "fmt"
 
-	"mayday/minidump/stackwalk"
-)
-
-// sourceLine is a place in source; the file is its leaf, since debuggers and
-// symbol files spell directories differently.
-type sourceLine struct {
-	file string
-	line uint32
+// tally counts what there is, what of it was found, and what was found that is
+// not there.
+type tally struct {
+	truth, found, wrong int
 }
 
-var (
-	threadHeader = regexp.MustCompile(`^Thread \d+ \(.*LWP (\d+)`)
-	placeAtEnd   = regexp.MustCompile(` at ([^ ]+):(\d+)$`)
-)
-
-// parseBacktraces reads gdb's "thread apply all backtrace": the source lines of
-// each thread by its id, innermost first. Frames without source are left out.
-func parseBacktraces(text string) map[uint32][]sourceLine {
-	all := map[uint32][]sourceLine{}
-	var id uint32
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if m := threadHeader.FindStringSubmatch(line); m != nil {
-			n, _ := strconv.ParseUint(m[1], 10, 32) // digits, as the expression says
-			id = uint32(n)
-			all[id] = []sourceLine{}
-			continue
-		}
-		if id == 0 || !strings.HasPrefix(line, "#") {
-			continue
-		}
-		if m := placeAtEnd.FindStringSubmatch(line); m != nil {
-			n, _ := strconv.ParseUint(m[2], 10, 32)
-			all[id] = append(all[id], sourceLine{path.Base(m[1]), uint32(n)})
-		}
-	}
-	return all
+func (t *tally) add(o tally) {
+	t.truth += o.truth
+	t.found += o.found
+	t.wrong += o.wrong
 }
 
-// linesOf are the source lines of a walked thread, inlined calls included.
-func linesOf(t *stackwalk.Thread) []sourceLine {
-	var lines []sourceLine
-	add := func(file string, line uint32, known bool) {
-		if known && line != 0 {
-			lines = append(lines, sourceLine{path.Base(file), line})
-		}
+// percent is the share found, 100 of nothing.
+func (t tally) percent() float64 {
+	if t.truth == 0 {
+		return 100
 	}
-	for i := range t.Frames {
-		f := &t.Frames[i]
-		for _, in := range f.Inlines {
-			add(in.File, in.Line, in.HasFile && in.HasLine)
-		}
-		add(f.File, f.Line, f.HasFile && f.HasLine)
-	}
-	return lines
+	return 100 * float64(t.found) / float64(t.truth)
 }
 
-// score counts source lines: of the programs' own files and of all others.
+func (t tally) String() string {
+	if t.truth == 0 && t.wrong == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.1f %% of %d, %d false", t.percent(), t.truth, t.wrong)
+}
+
+// score is one walk against gdb's stacks.
 type score struct {
-	truth, recovered, wrong [2]int // own, others
+	own, libraries tally // source lines
+	frames         tally // by their addresses
 }
 
 func (s *score) add(o score) {
-	for i := range s.truth {
-		s.truth[i] += o.truth[i]
-		s.recovered[i] += o.recovered[i]
-		s.wrong[i] += o.wrong[i]
-	}
+	s.own.add(o.own)
+	s.libraries.add(o.libraries)
+	s.frames.add(o.frames)
 }
 
-func (s *score) part(i int) string {
-	if s.truth[i] == 0 {
-		return "none"
+func (s score) perfect() bool {
+	for _, t := range []tally{s.own, s.libraries, s.frames} {
+		if t.found != t.truth || t.wrong != 0 {
+			return false
+		}
 	}
-	return strconv.Itoa(s.recovered[i]) + " of " + strconv.Itoa(s.truth[i]) + ", " + strconv.Itoa(s.wrong[i]) + " false"
+	return true
 }
 
-// compare aligns the walk's lines with gdb's in order: lines in the longest
-// common subsequence are recovered, those of the walk outside it are false.
-// own says which files are the program's.
-func compare(truth, got []sourceLine, own func(file string) bool) (s score) {
+// compare aligns a walked thread with gdb's. names are those of all modules.
+func compare(truth, got stack, names aliases) (s score) {
+	half := func(p place) *tally {
+		if p.library {
+			return &s.libraries
+		}
+		return &s.own
+	}
+	for _, p := range truth.places {
+		half(p).truth++
+	}
+	align(truth.places, got.places, names.same,
+		func(i, _ int) { half(truth.places[i]).found++ },
+		func(j int) { half(got.places[j]).wrong++ })
+	s.frames.truth = len(truth.pcs)
+	// Walkers print the address before the one a call returns to.
+	align(truth.pcs, got.pcs, func(a, b uint64) bool { return a == b || a == b+1 },
+		func(_, _ int) { s.frames.found++ },
+		func(int) { s.frames.wrong++ })
+	return s
+}
+
+// align finds the longest common subsequence of two lists and says which
+// entries are in both and which of got's are not.
+func align[T any](truth, got []T, same func(a, b T) bool, both func(i, j int), extra func(j int)) {
 	n, m := len(truth), len(got)
 	longest := make([][]int, n+1)
 	for i := range longest {
@@ -95,31 +83,21 @@ func compare(truth, got []sourceLine, own func(file string) bool) (s score) {
 	for i := n - 1; i >= 0; i-- {
 		for j := m - 1; j >= 0; j-- {
 			longest[i][j] = max(longest[i+1][j], longest[i][j+1])
-			if truth[i] == got[j] {
-				longest[i][j] = longest[i+1][j+1] + 1
+			if same(truth[i], got[j]) {
+				longest[i][j] = max(longest[i][j], longest[i+1][j+1]+1)
 			}
 		}
 	}
-	side := func(l sourceLine) int {
-		if own(l.file) {
-			return 0
-		}
-		return 1
-	}
-	for _, l := range truth {
-		s.truth[side(l)]++
-	}
 	for i, j := 0, 0; j < m; {
 		switch {
-		case i < n && truth[i] == got[j]:
-			s.recovered[side(truth[i])]++
+		case i < n && same(truth[i], got[j]) && longest[i][j] == longest[i+1][j+1]+1:
+			both(i, j)
 			i, j = i+1, j+1
 		case i < n && longest[i+1][j] >= longest[i][j+1]:
 			i++
 		default:
-			s.wrong[side(got[j])]++
+			extra(j)
 			j++
 		}
 	}
-	return s
 }

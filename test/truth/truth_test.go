@@ -1,395 +1,277 @@
 package truth
 
 import (
-	"bytes"
-	"context"
-	"debug/elf"
-	"encoding/binary"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"mayday/minidump"
-	"mayday/minidump/stackwalk"
-	"mayday/minidump/unwind"
-	"mayday/symbols"
-	"mayday/symbols/fetch"
 )
 
-// build is one program built in one way.
-type build struct {
-	source string // in testdata
-	name   string
-	tool   string
-	args   []string // before the source
-	env    []string
+// What `make truth` must reach. Compilers and libraries of other versions move
+// the figures by less than what is left to 100.
+const (
+	floorOwn       = 99.0
+	floorLibraries = 99.0
+)
+
+// result is one walked crash.
+type result struct {
+	tool, name string
+	scores     []score // of the walkers
+	tails      int
+	detail     string // where the first walker errs
+	err        error
 }
 
-// builds are all programs in all ways. Frame pointers are left out where the
-// compiler leaves them out; -Os asks for it by name.
-func builds() []build {
-	var all []build
-	for _, level := range []string{"-O0", "-O1", "-O2", "-O3", "-Os"} {
-		c := []string{"-g", level, "-pthread"}
-		if level == "-Os" {
-			c = append(c, "-fomit-frame-pointer")
-		}
-		for _, s := range []string{"chain.c", "noreturn.c", "threads.c"} {
-			all = append(all, build{source: s, name: s + level, tool: "gcc", args: c})
-		}
-		all = append(all,
-			build{source: "modern.cc", name: "modern.cc" + level, tool: "g++", args: c},
-			build{source: "crash.rs", name: "crash.rs" + level, tool: "rustc", args: []string{"-g", "-C", "opt-level=" + strings.ToLower(level[2:])}})
+// TestTruth prints the score, the programs' own lines and those of libraries
+// apart. It fails when a program cannot be built, debugged or walked, when a
+// false line appears, and when too few lines are recovered. MAYDAY_TRUTH may
+// be a regular expression, which chooses builds by their names;
+// MAYDAY_TRUTH_KEEP names a directory where programs, cores and dumps stay.
+func TestTruth(t *testing.T) {
+	choice := os.Getenv("MAYDAY_TRUTH")
+	if choice == "" {
+		t.Skip("MAYDAY_TRUTH is not set; building and debugging everything takes minutes")
 	}
-	for _, flags := range []string{"", "all=-N -l"} {
-		all = append(all, build{source: "gocrash/main.go.txt", name: "main.go" + strings.TrimSuffix(" "+flags, " "), tool: "go", args: []string{"build", "-gcflags=" + flags}, env: []string{"CGO_ENABLED=0", "GO111MODULE=off"}})
+	if choice == "1" {
+		choice = "."
+	}
+	chosen := regexp.MustCompile(choice)
+	if _, err := exec.LookPath("gdb"); err != nil {
+		t.Skip("gdb is not installed")
+	}
+	symbolTool := tool("MAYDAY_DUMP_SYMS", "dump_syms")
+	if symbolTool == "" {
+		t.Skip("dump_syms is not installed and MAYDAY_DUMP_SYMS does not name one")
+	}
+	peer := tool("MAYDAY_PEER", "minidump-stackwalk")
+	if peer == "" {
+		t.Log("minidump-stackwalk is not installed and MAYDAY_PEER does not name one: no column of its own")
+	}
+	all, err := builds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	symbolDir := t.TempDir()
+	if keep := os.Getenv("MAYDAY_TRUTH_KEEP"); keep != "" {
+		symbolDir = filepath.Join(keep, "symbols")
+	}
+	s := &store{dir: symbolDir, tool: symbolTool, done: map[string]func() (aliases, error){}}
+	columns := walkers(s, t.TempDir(), peer)
+	all = slices.DeleteFunc(all, func(b build) bool { return !chosen.MatchString(b.name) })
+	for _, b := range all {
+		if _, err := exec.LookPath(b.tool); err != nil {
+			t.Logf("%s left out: %s is not installed", b.name, b.tool)
+		}
+	}
+	all = slices.DeleteFunc(all, func(b build) bool { _, err := exec.LookPath(b.tool); return err != nil })
+	results := measureAll(t, all, s, columns)
+	report(t, results, columns)
+}
+
+// measureAll measures builds, as many at once as there are CPUs.
+func measureAll(t *testing.T, all []build, s *store, columns []walker) []result {
+	var (
+		results = make([][]result, len(all))
+		next    = make(chan int)
+		group   sync.WaitGroup
+	)
+	base, keep := t.TempDir(), os.Getenv("MAYDAY_TRUTH_KEEP")
+	if keep != "" {
+		base = keep
+	}
+	for range runtime.GOMAXPROCS(0) {
+		group.Go(func() {
+			for i := range next {
+				dir := filepath.Join(base, fmt.Sprint(i))
+				results[i] = measure(dir, all[i], s, columns)
+				if keep == "" {
+					_ = os.RemoveAll(dir)
+				}
+			}
+		})
+	}
+	for i := range all {
+		next <- i
+	}
+	close(next)
+	group.Wait()
+	return slices.Concat(results...)
+}
+
+// measure builds one program and crashes, dumps and walks it in all its ways.
+func measure(dir string, b build, s *store, columns []walker) (all []result) {
+	failed := func(err error) []result { return append(all, result{tool: b.tool, name: b.name, err: err}) }
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return failed(err)
+	}
+	program, err := b.compile(dir)
+	if err != nil {
+		return failed(err)
+	}
+	for _, r := range b.runs {
+		one, err := crash(program, r, s, columns)
+		one.tool, one.name, one.err = b.tool, strings.Join(append([]string{b.name}, r.args...), " "), err
+		all = append(all, one)
 	}
 	return all
 }
 
-// compile builds the program into dir.
-func (b build) compile(dir string) (string, error) {
-	out := filepath.Join(dir, "program")
-	source, err := os.ReadFile(filepath.Join("testdata", b.source))
+func crash(program string, r run, s *store, columns []walker) (one result, err error) {
+	truth, corePath, err := debug(program, r)
 	if err != nil {
-		return "", err
+		return one, err
 	}
-	in := filepath.Join(dir, strings.TrimSuffix(filepath.Base(b.source), ".txt"))
-	if err := os.WriteFile(in, source, 0o600); err != nil {
-		return "", err
-	}
-	cmd := exec.Command(b.tool, append(b.args, "-o", out, in)...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), b.env...)
-	if text, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%s: %w\n%s", b.tool, err, text)
-	}
-	return out, nil
-}
-
-// debug runs the program under gdb until it crashes and gives gdb's backtraces
-// and the path of a core file.
-func debug(program, dir string) (backtraces, corePath string, err error) {
-	corePath = filepath.Join(dir, "core")
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	args := []string{"-nx", "-batch"}
-	for _, c := range []string{"set width 0", "set height 0", "set debuginfod enabled off", "set print frame-arguments none", "set print entry-values no",
-		"set backtrace past-main off", "set filename-display absolute", "handle SIGUSR1 nostop noprint pass", "handle SIGURG nostop noprint pass",
-		"run", "thread apply all backtrace", "generate-core-file " + corePath} {
-		args = append(args, "-ex", c)
-	}
-	cmd := exec.CommandContext(ctx, "gdb", append(args, program)...)
-	cmd.Dir = dir
-	text, err := cmd.CombinedOutput()
+	path, names, err := convert(corePath, s)
 	if err != nil {
-		return "", "", fmt.Errorf("gdb: %w\n%s", err, text)
+		return one, err
 	}
-	return string(text), corePath, nil
-}
-
-// buildID reads the build id of an ELF file, nil when there is none. A Go
-// program has none: bytes of its Go build id would not be what dump_syms
-// takes, so the symbols are found under a hash of its code, as Breakpad does.
-func buildID(path string) []byte {
-	f, err := elf.Open(path)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	if s := f.Section(".note.gnu.build-id"); s != nil {
-		if b, err := s.Data(); err == nil && len(b) > 16 {
-			return b[16:]
+	one.detail = path + "\n"
+	own := 0
+	for _, c := range columns {
+		text, err := c.walk(path)
+		if err != nil {
+			return one, fmt.Errorf("%s: %w", c.name, err)
 		}
-	}
-	text := f.Section(".text")
-	if text == nil {
-		return nil
-	}
-	b, err := text.Data()
-	if err != nil {
-		return nil
-	}
-	id := make([]byte, 16)
-	for i, c := range b[:min(len(b), 4096)] {
-		id[i%16] ^= c
-	}
-	return id
-}
-
-// store dumps the symbols of modules, each once.
-type store struct {
-	dir  string
-	tool string
-	mu   sync.Mutex
-	done map[string]bool // guarded by mu
-}
-
-func (s *store) add(path string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.done[path] {
-		return
-	}
-	s.done[path] = true
-	// A module without symbols is not an error: the walk does without.
-	text, err := exec.Command(s.tool, "--inlines", path).Output()
-	if err != nil {
-		return
-	}
-	text = s.separate(path, text)
-	first, _, _ := bytes.Cut(text, []byte("\n"))
-	words := strings.Fields(string(first)) // MODULE os cpu id name
-	if len(words) < 5 {
-		return
-	}
-	leaf := filepath.Base(path)
-	dir := filepath.Join(s.dir, leaf, words[3])
-	if os.MkdirAll(dir, 0o700) == nil {
-		_ = os.WriteFile(filepath.Join(dir, leaf+".sym"), text, 0o600) // as above
-	}
-}
-
-// separate takes functions and lines from the separate debug file of a
-// system library where one is installed, and keeps the library's own unwind
-// records, which debug files do not have.
-func (s *store) separate(path string, text []byte) []byte {
-	id := fmt.Sprintf("%x", buildID(path))
-	if len(id) < 3 {
-		return text
-	}
-	debug := filepath.Join("/usr/lib/debug/.build-id", id[:2], id[2:]+".debug")
-	more, err := exec.Command(s.tool, "--inlines", debug).Output()
-	if err != nil {
-		return text
-	}
-	var out []byte
-	take := func(text []byte, stack bool) {
-		for line := range bytes.Lines(text) {
-			if bytes.HasPrefix(line, []byte("STACK ")) == stack {
-				out = append(out, line...)
+		got, err := readWalk(text, filepath.Base(program))
+		if err != nil {
+			return one, fmt.Errorf("%s: %w", c.name, err)
+		}
+		var sum score
+		for _, id := range slices.Sorted(maps.Keys(truth)) {
+			s := compare(truth[id], got[id], names)
+			if len(one.scores) == 0 {
+				one.tails += truth[id].tails
+				own += s.own.truth
+				if !s.perfect() {
+					one.detail += fmt.Sprintf("thread %d: (-gdb +walk)\n%s\nframes %v\n", id, diff(truth[id], got[id], names), s.frames)
+				}
 			}
+			sum.add(s)
+		}
+		one.scores = append(one.scores, sum)
+	}
+	if own == 0 {
+		return one, fmt.Errorf("gdb shows no line of the program")
+	}
+	return one, nil
+}
+
+func diff(a, b stack, names aliases) string {
+	text := func(s stack) (all []string) {
+		for _, p := range s.places {
+			side := "own"
+			if p.library {
+				side = "lib"
+			}
+			all = append(all, fmt.Sprintf("%s %s:%d %s [%s]", side, p.file, p.line, plain(p.function), p.function))
+		}
+		return all
+	}
+	x, y := text(a), text(b)
+	// Names that are spelled otherwise are no difference.
+	align(a.places, b.places, names.same, func(i, j int) { y[j] = x[i] }, func(int) {})
+	return cmp.Diff(x, y)
+}
+
+// report prints the tables and judges the first column.
+func report(t *testing.T, results []result, columns []walker) {
+	type row struct {
+		crashes, tails int
+		scores         []score
+	}
+	rows := map[string]*row{}
+	add := func(name string, r result) {
+		if rows[name] == nil {
+			rows[name] = &row{scores: make([]score, len(columns))}
+		}
+		rows[name].crashes++
+		rows[name].tails += r.tails
+		for i := range r.scores {
+			rows[name].scores[i].add(r.scores[i])
 		}
 	}
-	take(more, false)
-	take(text, true)
-	return out
-}
-
-// dumpSyms finds the tool that makes symbols.
-func dumpSyms() string {
-	if t := os.Getenv("MAYDAY_DUMP_SYMS"); t != "" {
-		return t
-	}
-	t, err := exec.LookPath("dump_syms")
-	if err != nil {
-		return ""
-	}
-	return t
-}
-
-// TestTruth prints the score, the programs' own lines and those of libraries
-// apart. It fails when a program cannot be built, debugged or walked.
-func TestTruth(t *testing.T) {
-	if os.Getenv("MAYDAY_TRUTH") == "" {
-		t.Skip("MAYDAY_TRUTH is not set; building and debugging everything takes minutes")
-	}
-	if _, err := exec.LookPath("gdb"); err != nil {
-		t.Skip("gdb is not installed")
-	}
-	symbolTool := dumpSyms()
-	if symbolTool == "" {
-		t.Skip("dump_syms is not installed and MAYDAY_DUMP_SYMS does not name one")
-	}
-	s := &store{dir: t.TempDir(), tool: symbolTool, done: map[string]bool{}}
-	byTool := map[string]*score{}
-	var total score
-	for _, b := range builds() {
-		if _, err := exec.LookPath(b.tool); err != nil {
-			t.Logf("%-16s left out: %s is not installed", b.name, b.tool)
+	for _, r := range results {
+		if r.err != nil {
+			t.Errorf("%s: %v", r.name, r.err)
 			continue
 		}
-		one, err := measure(t, b, s)
-		if err != nil {
-			t.Errorf("%s: %v", b.name, err)
+		if !r.scores[0].perfect() {
+			t.Logf("%s: own %v, libraries %v, frames %v\n%s", r.name, r.scores[0].own, r.scores[0].libraries, r.scores[0].frames, r.detail)
+		}
+		add(r.tool, r)
+		add("total", r)
+	}
+	if rows["total"] == nil {
+		t.Fatal("nothing was measured")
+	}
+	var b strings.Builder
+	names := []string{"gcc", "g++", "rustc", "go", "total"}
+	b.WriteString("\nSource lines of gdb recovered, and false ones:\n\n| compiler | crashes | half |")
+	for _, c := range columns {
+		if c.lines {
+			b.WriteString(" " + c.name + " |")
+		}
+	}
+	b.WriteString("\n")
+	for _, name := range names {
+		r := rows[name]
+		if r == nil {
 			continue
 		}
-		t.Logf("%-20s own lines %-24s libraries %s", b.name, one.part(0), one.part(1))
-		if byTool[b.tool] == nil {
-			byTool[b.tool] = &score{}
-		}
-		byTool[b.tool].add(one)
-		total.add(one)
-	}
-	for tool, one := range byTool {
-		t.Logf("%-20s own lines %-24s libraries %s", "all of "+tool, one.part(0), one.part(1))
-	}
-	t.Logf("%-20s own lines %-24s libraries %s", "TRUTH", total.part(0), total.part(1))
-}
-
-// measure builds, crashes, dumps and walks one program.
-func measure(t *testing.T, b build, s *store) (total score, err error) {
-	dir := t.TempDir()
-	program, err := b.compile(dir)
-	if err != nil {
-		return total, err
-	}
-	text, corePath, err := debug(program, dir)
-	if err != nil {
-		return total, err
-	}
-	truth := parseBacktraces(text)
-	state, err := walk(corePath, s)
-	if err != nil {
-		return total, fmt.Errorf("%w\n%s", err, text)
-	}
-	leaf := strings.TrimSuffix(filepath.Base(b.source), ".txt")
-	for i := range state.Threads {
-		th := &state.Threads[i]
-		lines := linesOf(th)
-		one := compare(truth[th.ID], lines, func(file string) bool { return file == leaf })
-		if one.recovered != one.truth || one.wrong != [2]int{} {
-			t.Logf("%s thread %d: (-gdb +walk)\n%s", b.name, th.ID, cmp.Diff(truth[th.ID], lines, cmp.AllowUnexported(sourceLine{})))
-		}
-		total.add(one)
-	}
-	if total.truth[0] == 0 {
-		return total, fmt.Errorf("gdb shows no line of the program:\n%s", text)
-	}
-	return total, nil
-}
-
-// walk makes a minidump of a core file and walks it with symbols.
-func walk(corePath string, s *store) (*stackwalk.State, error) {
-	f, err := os.Open(corePath)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	c, err := readCore(f)
-	if err != nil {
-		return nil, err
-	}
-	d := c.dump(buildID)
-	for _, m := range d.Modules {
-		s.add(m.Name)
-	}
-	b := d.Bytes()
-	if keep := os.Getenv("MAYDAY_TRUTH_KEEP"); keep != "" {
-		if err := os.WriteFile(filepath.Join(keep, filepath.Base(filepath.Dir(corePath))+".dmp"), b, 0o600); err != nil {
-			return nil, err
+		for _, half := range []string{"program", "libraries"} {
+			fmt.Fprintf(&b, "| %s | %d | %s |", name, r.crashes, half)
+			for i, c := range columns {
+				if v := r.scores[i].own; c.lines && half == "program" {
+					fmt.Fprintf(&b, " %v |", v)
+				} else if v := r.scores[i].libraries; c.lines {
+					fmt.Fprintf(&b, " %v |", v)
+				}
+			}
+			b.WriteString("\n")
 		}
 	}
-	dump, err := minidump.FromBytes(b)
-	if err != nil {
-		return nil, err
+	b.WriteString("\nFrames of gdb recovered, and false ones:\n\n| compiler | tail calls left out |")
+	for _, c := range columns {
+		b.WriteString(" " + c.name + " |")
 	}
-	source := fetch.New(fetch.Options{Paths: []string{s.dir}, Reading: symbols.Best})
-	return stackwalk.Walk(context.Background(), dump, source, stackwalk.Options{Heuristics: unwind.Best})
-}
-
-func TestParseBacktraces(t *testing.T) {
-	const text = `[New LWP 12]
-Thread 2 (Thread 0x7f00 (LWP 12) "worker"):
-#0  __futex_wait (private=0) at ./nptl/futex.c:57
-#1  0x00005555 in run (arg=...) at /src/dir/a b.c:9
-#2  <signal handler called>
-#3  0x00007fff in clone3 () from /lib/libc.so.6
-
-Thread 1 (Thread 0x7f01 (LWP 11)):
-#0  operator() (__closure=...) at /src/main.cc:31
-#1  0x00005556 in main () at /src/main.cc:40
-`
-	got := parseBacktraces(text)
-	want := map[uint32][]sourceLine{12: {{"futex.c", 57}}, 11: {{"main.cc", 31}, {"main.cc", 40}}}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(sourceLine{})); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-func TestCompare(t *testing.T) {
-	l := func(n uint32) sourceLine { return sourceLine{"a.c", n} }
-	own := func(f string) bool { return f == "a.c" }
-	got := compare([]sourceLine{l(1), l(2), {"lib.c", 5}, l(3)}, []sourceLine{l(1), l(9), l(2), l(3), {"lib.c", 7}}, own)
-	want := score{truth: [2]int{3, 1}, recovered: [2]int{3, 0}, wrong: [2]int{1, 1}}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(score{})); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-// coreFile is a core file of one thread, made by hand.
-func coreFile() []byte {
-	o := binary.LittleEndian
-	var notes []byte
-	note := func(kind uint32, d []byte) {
-		notes = o.AppendUint32(o.AppendUint32(o.AppendUint32(notes, 5), uint32(len(d))), kind)
-		notes = append(notes, "CORE\x00\x00\x00\x00"...)
-		notes = append(notes, d...)
-		notes = append(notes, make([]byte, -len(d)&3)...)
-	}
-	status := make([]byte, 336)
-	o.PutUint32(status[32:], 77)
-	o.PutUint64(status[112+16*8:], 0x401010) // rip
-	o.PutUint64(status[112+19*8:], 0x700100) // rsp
-	note(notePrStatus, status)
-	info := make([]byte, 128)
-	o.PutUint32(info, 11)
-	o.PutUint32(info[8:], 1)
-	o.PutUint64(info[16:], 8)
-	note(noteSigInfo, info)
-	var file []byte
-	for _, v := range []uint64{1, 4096, 0x401000, 0x402000, 0} {
-		file = o.AppendUint64(file, v)
-	}
-	note(noteFile, append(file, "/bin/made\x00"...))
-	b := &bytes.Buffer{}
-	h := elf.Header64{Ident: [16]byte{0x7f, 'E', 'L', 'F', 2, 1, 1}, Type: uint16(elf.ET_CORE), Machine: uint16(elf.EM_X86_64), Version: 1, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 2}
-	stack := bytes.Repeat([]byte{0xaa}, 0x400)
-	at := uint64(64 + 2*56)
-	for _, v := range []any{h,
-		elf.Prog64{Type: uint32(elf.PT_NOTE), Off: at, Filesz: uint64(len(notes))},
-		elf.Prog64{Type: uint32(elf.PT_LOAD), Flags: 6, Off: at + uint64(len(notes)), Vaddr: 0x700000, Filesz: 0x400, Memsz: 0x400}} {
-		_ = binary.Write(b, o, v) // a bytes.Buffer does not fail
-	}
-	return append(append(b.Bytes(), notes...), stack...)
-}
-
-func TestCoreToMinidump(t *testing.T) {
-	c, err := readCore(bytes.NewReader(coreFile()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := c.dump(func(string) []byte { return []byte{1, 2, 3, 4} }).Bytes()
-	d, err := minidump.FromBytes(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(d.Errors) != 0 || len(d.Threads) != 1 || len(d.Modules) != 1 || d.Exception == nil {
-		t.Fatalf("errors %v, %d threads, %d modules", d.Errors, len(d.Threads), len(d.Modules))
-	}
-	ctx, err := d.Context(d.Exception.Raw.Context)
-	if err != nil || ctx.IP() != 0x401010 || ctx.SP() != 0x700100 {
-		t.Errorf("context %v, %v", ctx, err)
-	}
-	if v, ok := d.Uint(0x700100, 4); !ok || v != 0xaaaaaaaa {
-		t.Errorf("stack holds %#x, %v", v, ok)
-	}
-}
-
-func FuzzCore(f *testing.F) {
-	f.Add(coreFile())
-	f.Fuzz(func(t *testing.T, b []byte) {
-		c, err := readCore(bytes.NewReader(b))
-		if err != nil {
-			return
+	b.WriteString("\n")
+	for _, name := range names {
+		r := rows[name]
+		if r == nil {
+			continue
 		}
-		c.dump(func(string) []byte { return nil }).Bytes()
-	})
+		fmt.Fprintf(&b, "| %s | %d |", name, r.tails)
+		for i := range columns {
+			fmt.Fprintf(&b, " %v |", r.scores[i].frames)
+		}
+		b.WriteString("\n")
+	}
+	t.Log(b.String())
+	judge(t, rows["total"].scores[0])
+}
+
+// judge fails the test when the score is too low.
+func judge(t *testing.T, s score) {
+	if p := s.own.percent(); p < floorOwn {
+		t.Errorf("%.2f %% of the programs' lines recovered, want %v", p, floorOwn)
+	}
+	if p := s.libraries.percent(); p < floorLibraries {
+		t.Errorf("%.2f %% of the libraries' lines recovered, want %v", p, floorLibraries)
+	}
+	if n := s.own.wrong + s.libraries.wrong; n != 0 {
+		t.Errorf("%d false lines", n)
+	}
+	if n := s.frames.wrong; n != 0 {
+		t.Errorf("%d false frames", n)
+	}
 }

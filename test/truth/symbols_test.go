@@ -1,0 +1,169 @@
+package truth
+
+import (
+	"bytes"
+	"debug/elf"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// buildID reads the build id of an ELF file. One without, as Go's linker makes
+// on request, gets what Breakpad and dump_syms take in its place: the first
+// page of its code, folded by exclusive or into 16 bytes.
+func buildID(path string) []byte {
+	f, err := elf.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	if s := f.Section(".note.gnu.build-id"); s != nil {
+		if b, err := s.Data(); err == nil && len(b) > 16 {
+			return b[16:]
+		}
+	}
+	text := f.Section(".text")
+	if text == nil {
+		return nil
+	}
+	b, err := text.Data()
+	if err != nil {
+		return nil
+	}
+	id := make([]byte, 16)
+	for i, c := range b[:min(len(b), 4096)] {
+		id[i%16] ^= c
+	}
+	return id
+}
+
+// debugID is a build id as symbol files spell it: the first 16 bytes as a
+// little-endian GUID, and an age of 0.
+func debugID(build []byte) string {
+	var g [16]byte
+	copy(g[:], build)
+	return fmt.Sprintf("%02X%02X%02X%02X%02X%02X%02X%02X%X0", g[3], g[2], g[1], g[0], g[5], g[4], g[7], g[6], g[8:])
+}
+
+// store dumps the symbols of modules into a directory in Breakpad's layout,
+// those of each module once.
+type store struct {
+	dir  string
+	tool string
+	mu   sync.Mutex
+	done map[string]func() (aliases, error) // guarded by mu
+}
+
+// add makes the symbols of a module and tells the names of its functions. One
+// that cannot have any is no error: the walk does without.
+func (s *store) add(path string) (aliases, error) {
+	s.mu.Lock()
+	once := s.done[path]
+	if once == nil {
+		once = sync.OnceValues(func() (aliases, error) { return readAliases(path, debugFile(path)), s.dump(path) })
+		s.done[path] = once
+	}
+	s.mu.Unlock()
+	return once()
+}
+
+func (s *store) dump(path string) error {
+	text, err := exec.Command(s.tool, "--inlines", path).Output()
+	if err != nil {
+		return nil //nolint:nilerr // as add says
+	}
+	text = s.separate(path, text)
+	first, _, _ := bytes.Cut(text, []byte("\n"))
+	words := strings.Fields(string(first)) // MODULE os cpu id name
+	if len(words) < 5 {
+		return fmt.Errorf("%s: dump_syms begins with %q", path, first)
+	}
+	if id := debugID(buildID(path)); words[3] != id {
+		return fmt.Errorf("%s: dump_syms says %s, the module is %s", path, words[3], id)
+	}
+	leaf := filepath.Base(path)
+	dir := filepath.Join(s.dir, leaf, words[3])
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, leaf+".sym"), text, 0o600)
+}
+
+// separate takes functions and lines from the separate debug file of a
+// system library where one is installed, and keeps the library's own unwind
+// records, which debug files do not have.
+func (s *store) separate(path string, text []byte) []byte {
+	debug := debugFile(path)
+	if debug == "" {
+		return text
+	}
+	more, err := exec.Command(s.tool, "--inlines", debug).Output()
+	if err != nil {
+		return text
+	}
+	var out []byte
+	take := func(text []byte, stack bool) {
+		for line := range bytes.Lines(text) {
+			if bytes.HasPrefix(line, []byte("STACK ")) == stack {
+				out = append(out, line...)
+			}
+		}
+	}
+	take(more, false)
+	take(text, true)
+	return out
+}
+
+// debugFile is where gdb looks for the separate debug file of a module.
+func debugFile(path string) string {
+	id := fmt.Sprintf("%x", buildID(path))
+	if len(id) < 3 {
+		return ""
+	}
+	return filepath.Join("/usr/lib/debug/.build-id", id[:2], id[2:]+".debug")
+}
+
+// readAliases reads the names of functions from the symbol tables of files, as
+// far as there are any.
+func readAliases(paths ...string) aliases {
+	at := map[uint64][]string{}
+	for _, path := range paths {
+		f, err := elf.Open(path)
+		if err != nil {
+			continue
+		}
+		static, _ := f.Symbols() // none is no error
+		dynamic, _ := f.DynamicSymbols()
+		for _, s := range slices.Concat(static, dynamic) {
+			if kind := elf.ST_TYPE(s.Info); s.Section != elf.SHN_UNDEF && (kind == elf.STT_FUNC || kind == elf.STT_GNU_IFUNC || kind == elf.STT_NOTYPE) {
+				at[s.Value] = append(at[s.Value], s.Name)
+			}
+		}
+		f.Close()
+	}
+	names := aliases{}
+	for _, same := range at {
+		if len(same) > 1 {
+			for _, name := range same {
+				names[name] = append(names[name], same...)
+			}
+		}
+	}
+	return names
+}
+
+// tool finds a program by the variable that names it or by its usual name.
+func tool(variable, name string) string {
+	if t := os.Getenv(variable); t != "" {
+		return t
+	}
+	t, err := exec.LookPath(name)
+	if err != nil {
+		return ""
+	}
+	return t
+}

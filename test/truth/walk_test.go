@@ -1,0 +1,90 @@
+package truth
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"mayday/minidump"
+	"mayday/minidump/stackwalk"
+	"mayday/minidump/unwind"
+	"mayday/symbols"
+	"mayday/symbols/fetch"
+)
+
+// walker is one way to walk a dump, a column of the table.
+type walker struct {
+	name string
+	// lines says that source lines count; without symbols there are none.
+	lines bool
+	walk  func(dump string) ([]byte, error)
+}
+
+// walkers are ours with symbols first, by which the score is judged.
+func walkers(s *store, compiled, peer string) []walker {
+	all := []walker{
+		{"ours", true, func(dump string) ([]byte, error) {
+			return walk(dump, fetch.New(fetch.Options{Paths: []string{s.dir}, Reading: symbols.Best, Compiled: compiled}))
+		}},
+		{"ours, no symbols", false, func(dump string) ([]byte, error) { return walk(dump, nil) }},
+	}
+	if peer != "" {
+		all = append(all,
+			walker{"peer", true, func(dump string) ([]byte, error) { return output(peer, "--json", dump, s.dir) }},
+			walker{"peer, no symbols", false, func(dump string) ([]byte, error) { return output(peer, "--json", dump) }})
+	}
+	return all
+}
+
+// walk processes a dump by the best heuristics.
+func walk(path string, source stackwalk.SymbolSource) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	dump, err := minidump.FromBytes(b)
+	if err != nil {
+		return nil, err
+	}
+	state, err := stackwalk.Walk(context.Background(), dump, source, stackwalk.Options{Heuristics: unwind.Best})
+	if err != nil {
+		return nil, err
+	}
+	return state.AppendJSON(nil), nil
+}
+
+func output(name string, args ...string) ([]byte, error) {
+	text, err := exec.Command(name, args...).Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Base(name), err)
+	}
+	return text, nil
+}
+
+// convert makes a minidump of a core file beside it, and the symbols of its
+// modules.
+func convert(corePath string, s *store) (path string, names aliases, err error) {
+	f, err := os.Open(corePath)
+	if err != nil {
+		return "", nil, err
+	}
+	defer f.Close()
+	c, err := readCore(f)
+	if err != nil {
+		return "", nil, err
+	}
+	d := c.dump(buildID)
+	names = aliases{}
+	for _, m := range d.Modules {
+		more, err := s.add(m.Name)
+		if err != nil {
+			return "", nil, err
+		}
+		maps.Copy(names, more)
+	}
+	path = filepath.Join(filepath.Dir(corePath), "dump.dmp")
+	return path, names, os.WriteFile(path, d.Bytes(), 0o600)
+}
