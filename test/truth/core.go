@@ -183,6 +183,13 @@ func (c *core) memory(start, n uint64) []byte {
 	return nil
 }
 
+// executable says whether an address is mapped as code.
+func (c *core) executable(address uint64) bool {
+	return slices.ContainsFunc(c.loads, func(p *elf.Prog) bool {
+		return p.Flags&elf.PF_X != 0 && address >= p.Vaddr && address-p.Vaddr < p.Memsz
+	})
+}
+
 // modules are the mapped ELF files with their build ids, which buildID reads.
 func (c *core) modules(buildID func(path string) []byte) []synth.Module {
 	var list []synth.Module

@@ -18,9 +18,9 @@ var gdbSettings = []string{
 	"handle SIGUSR1 nostop noprint pass", "handle SIGUSR2 nostop noprint pass", "handle SIGURG nostop noprint pass", "handle SIGQUIT nostop noprint pass",
 }
 
-// debug runs the program under gdb until it crashes and gives gdb's stacks and
-// the path of a core file.
-func debug(program string, r run) (stacks map[uint32]stack, corePath string, err error) {
+// debug runs the program under gdb until it crashes and gives gdb's stacks, as
+// backtrace.py writes them, and the path of a core file.
+func debug(program string, r run) (stacks []byte, corePath string, err error) {
 	dir, err := os.MkdirTemp(filepath.Dir(program), "run")
 	if err != nil {
 		return nil, "", err
@@ -59,6 +59,5 @@ func debug(program string, r run) (stacks map[uint32]stack, corePath string, err
 	if err != nil {
 		return nil, "", fmt.Errorf("gdb wrote no stacks: %w\n%s", err, text)
 	}
-	stacks, err = readGDB(b)
-	return stacks, corePath, err
+	return b, corePath, nil
 }

@@ -27,6 +27,9 @@ type stack struct {
 	pcs    []uint64
 	// tails are the frames that gdb deduces from tail calls.
 	tails int
+	// mistaken are the frames that gdb gives to another function than the one
+	// they are in.
+	mistaken int
 }
 
 // aliases are the names that share an address with a name in a module's symbol
@@ -102,7 +105,8 @@ func last(name string) string {
 type gdbFrame struct {
 	Kind     string
 	Function string
-	Symbol   string
+	Symbol   string // the linker's name at the start of the function
+	Here     string // and at the instruction
 	PC       uint64
 	File     string
 	Line     uint32
@@ -110,8 +114,9 @@ type gdbFrame struct {
 	Error    string
 }
 
-// readGDB reads what backtrace.py wrote: the stacks by thread id.
-func readGDB(text []byte) (map[uint32]stack, error) {
+// readGDB reads what backtrace.py wrote: the stacks by thread id. executable
+// says whether an address is mapped as code.
+func readGDB(text []byte, executable func(uint64) bool) (map[uint32]stack, error) {
 	var threads []struct {
 		ID     uint32
 		Frames []gdbFrame
@@ -121,25 +126,44 @@ func readGDB(text []byte) (map[uint32]stack, error) {
 	}
 	all := make(map[uint32]stack, len(threads))
 	for _, t := range threads {
-		var s stack
-		for i, f := range t.Frames {
-			switch {
-			case f.Kind == "tail call":
-				s.tails++
-				continue
-			case f.Kind == "inline":
-			case f.PC == 0 && i > 0:
-				// The end of a stack whose rules do not tell it.
-			default:
-				s.pcs = append(s.pcs, f.PC)
-			}
-			if f.File != "" && f.Line != 0 {
-				s.places = append(s.places, place{f.Function, f.Symbol, path.Base(f.File), f.Line, f.Library != ""})
-			}
+		// Where the rules of the outermost function do not say that it is, gdb goes
+		// on to what happens to be on the stack.
+		for len(t.Frames) > 1 && !executable(t.Frames[len(t.Frames)-1].PC-1) {
+			t.Frames = t.Frames[:len(t.Frames)-1]
 		}
-		all[t.ID] = s
+		all[t.ID] = truthOf(t.Frames)
 	}
 	return all, nil
+}
+
+// truthOf takes from gdb's frames what is on the stack: not the callers that
+// gdb deduces where a function was left by a jump in place of a call, and not
+// the inlined calls of another function. gdb takes a function in several parts
+// for one that covers everything in between, and then shows that function's
+// calls for an address that lies in a function between its parts; the line is
+// that of the address.
+func truthOf(frames []gdbFrame) (s stack) {
+	first := 0 // of the places at the same address
+	for _, f := range frames {
+		if f.Kind == "tail call" {
+			s.tails++
+			continue
+		}
+		if f.File != "" && f.Line != 0 {
+			s.places = append(s.places, place{f.Function, f.Symbol, path.Base(f.File), f.Line, f.Library != ""})
+		}
+		if f.Kind == "inline" {
+			continue
+		}
+		s.pcs = append(s.pcs, f.PC)
+		if f.Here != "" && f.Symbol != "" && plain(f.Here) != plain(f.Symbol) && len(s.places) > first {
+			s.places = s.places[:first+1]
+			s.places[first].function, s.places[first].symbol = f.Here, ""
+			s.mistaken++
+		}
+		first = len(s.places)
+	}
+	return s
 }
 
 // walkedInline and walkedFrame are what minidump-stackwalk's JSON, which is

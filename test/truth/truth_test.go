@@ -28,6 +28,7 @@ type result struct {
 	tool, name string
 	scores     []score // of the walkers
 	tails      int
+	mistaken   int
 	detail     string // where the first walker errs
 	err        error
 }
@@ -127,18 +128,18 @@ func measure(dir string, b build, s *store, columns []walker) (all []result) {
 }
 
 func crash(program string, r run, s *store, columns []walker) (one result, err error) {
-	truth, corePath, err := debug(program, r)
+	stacks, corePath, err := debug(program, r)
 	if err != nil {
 		return one, err
 	}
-	path, names, err := convert(corePath, s)
+	d, err := convert(stacks, corePath, s)
 	if err != nil {
 		return one, err
 	}
-	one.detail = path + "\n"
+	one.detail = d.path + "\n"
 	own := 0
 	for _, c := range columns {
-		text, err := c.walk(path)
+		text, err := c.walk(d.path)
 		if err != nil {
 			return one, fmt.Errorf("%s: %w", c.name, err)
 		}
@@ -147,13 +148,14 @@ func crash(program string, r run, s *store, columns []walker) (one result, err e
 			return one, fmt.Errorf("%s: %w", c.name, err)
 		}
 		var sum score
-		for _, id := range slices.Sorted(maps.Keys(truth)) {
-			s := compare(truth[id], got[id], names)
+		for _, id := range slices.Sorted(maps.Keys(d.truth)) {
+			s := compare(d.truth[id], got[id], d.names)
 			if len(one.scores) == 0 {
-				one.tails += truth[id].tails
+				one.tails += d.truth[id].tails
+				one.mistaken += d.truth[id].mistaken
 				own += s.own.truth
 				if !s.perfect() {
-					one.detail += fmt.Sprintf("thread %d: (-gdb +walk)\n%s\nframes %v\n", id, diff(truth[id], got[id], names), s.frames)
+					one.detail += fmt.Sprintf("thread %d: (-gdb +walk)\n%s\nframes %v\n", id, diff(d.truth[id], got[id], d.names), s.frames)
 				}
 			}
 			sum.add(s)
@@ -186,8 +188,8 @@ func diff(a, b stack, names aliases) string {
 // report prints the tables and judges the first column.
 func report(t *testing.T, results []result, columns []walker) {
 	type row struct {
-		crashes, tails int
-		scores         []score
+		crashes, tails, mistaken int
+		scores                   []score
 	}
 	rows := map[string]*row{}
 	add := func(name string, r result) {
@@ -196,6 +198,7 @@ func report(t *testing.T, results []result, columns []walker) {
 		}
 		rows[name].crashes++
 		rows[name].tails += r.tails
+		rows[name].mistaken += r.mistaken
 		for i := range r.scores {
 			rows[name].scores[i].add(r.scores[i])
 		}
@@ -240,7 +243,7 @@ func report(t *testing.T, results []result, columns []walker) {
 			b.WriteString("\n")
 		}
 	}
-	b.WriteString("\nFrames of gdb recovered, and false ones:\n\n| compiler | tail calls left out |")
+	b.WriteString("\nFrames of gdb recovered, and false ones:\n\n| compiler | tail calls left out | gdb mistaken |")
 	for _, c := range columns {
 		b.WriteString(" " + c.name + " |")
 	}
@@ -250,7 +253,7 @@ func report(t *testing.T, results []result, columns []walker) {
 		if r == nil {
 			continue
 		}
-		fmt.Fprintf(&b, "| %s | %d |", name, r.tails)
+		fmt.Fprintf(&b, "| %s | %d | %d |", name, r.tails, r.mistaken)
 		for i := range columns {
 			fmt.Fprintf(&b, " %v |", r.scores[i].frames)
 		}

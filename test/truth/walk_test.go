@@ -64,27 +64,37 @@ func output(name string, args ...string) ([]byte, error) {
 	return text, nil
 }
 
+// dumped is a crash as a minidump.
+type dumped struct {
+	path  string
+	names aliases
+	truth map[uint32]stack
+}
+
 // convert makes a minidump of a core file beside it, and the symbols of its
 // modules.
-func convert(corePath string, s *store) (path string, names aliases, err error) {
+func convert(stacks []byte, corePath string, s *store) (d dumped, err error) {
 	f, err := os.Open(corePath)
 	if err != nil {
-		return "", nil, err
+		return d, err
 	}
 	defer f.Close()
 	c, err := readCore(f)
 	if err != nil {
-		return "", nil, err
+		return d, err
 	}
-	d := c.dump(buildID)
-	names = aliases{}
-	for _, m := range d.Modules {
+	if d.truth, err = readGDB(stacks, c.executable); err != nil {
+		return d, err
+	}
+	dump := c.dump(buildID)
+	d.names = aliases{}
+	for _, m := range dump.Modules {
 		more, err := s.add(m.Name)
 		if err != nil {
-			return "", nil, err
+			return d, err
 		}
-		maps.Copy(names, more)
+		maps.Copy(d.names, more)
 	}
-	path = filepath.Join(filepath.Dir(corePath), "dump.dmp")
-	return path, names, os.WriteFile(path, d.Bytes(), 0o600)
+	d.path = filepath.Join(filepath.Dir(corePath), "dump.dmp")
+	return d, os.WriteFile(d.path, dump.Bytes(), 0o600)
 }

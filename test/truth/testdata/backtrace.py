@@ -16,13 +16,10 @@ def kind(frame):
     }.get(frame.type(), "other")
 
 
-def symbol(frame):
-    """The name that the linker's symbols have for the function of a frame."""
-    function = frame.function()
-    if function is None or frame.type() == gdb.INLINE_FRAME:
-        return ""
-    text = gdb.execute("info symbol %#x" % int(function.value().address), to_string=True)
-    return text.split(" in section ")[0].strip() if " in section " in text else ""
+def symbol(address):
+    """The name that the linker's symbols have for the function at an address."""
+    text = gdb.execute("info symbol %#x" % address, to_string=True)
+    return text.split(" in section ")[0].split(" + ")[0].strip() if " in section " in text else ""
 
 
 def stack():
@@ -30,10 +27,15 @@ def stack():
     frame = gdb.newest_frame()
     while frame is not None and len(frames) < MOST:
         place = frame.find_sal()
+        function = None if frame.type() == gdb.INLINE_FRAME else frame.function()
+        # The caller's address is that of the instruction behind the call, which
+        # may belong to the next function.
+        before = 0 if not frames or frames[-1]["kind"] == "signal" else 1
         frames.append({
             "kind": kind(frame),
             "function": frame.name() or "",
-            "symbol": symbol(frame),
+            "symbol": symbol(int(function.value().address)) if function else "",
+            "here": symbol(frame.pc() - before) if function else "",
             "pc": frame.pc(),
             "file": place.symtab.filename if place.symtab else "",
             "line": place.line,
