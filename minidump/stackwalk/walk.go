@@ -91,7 +91,7 @@ func (w *walker) describe() {
 func (w *walker) walkThreads() {
 	d := w.dump
 	u := unwind.NewWalker(unwind.Process{
-		Modules: w.modules, Code: code{d, w.mappings}, Platform: platform(d.System.OS),
+		Modules: w.modules, Code: code{d, w.mappings}, Stacks: code{d, w.mappings}, Platform: platform(d.System.OS),
 		Heuristics: w.options.Heuristics, Registers: w.options.Registers,
 	})
 	requesting, known := d.RequestingThread()
@@ -269,6 +269,15 @@ type code struct {
 
 // Bytes implements unwind.Code.
 func (c code) Bytes(address uint64, n int) []byte { return c.dump.Bytes(address, uint64(n)) }
+
+// Stack implements unwind.Stacks.
+func (c code) Stack(address uint64) unwind.Stack {
+	s := unwind.Stack{Order: c.dump.Order}
+	if r := c.dump.RegionAt(address); r != nil {
+		s.Base, s.Bytes = r.Base, r.All()
+	}
+	return s
+}
 
 // Executable implements unwind.Code.
 func (c code) Executable(address uint64) (executable, known bool) {

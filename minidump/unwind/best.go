@@ -25,7 +25,7 @@ import (
 //   - A function that has not called anything yet, on CPUs with a link register,
 //     returns there.
 //   - A return to a signal trampoline restores the registers that the kernel
-//     saved below.
+//     saved below, and leads back to the stack that was interrupted.
 //   - On Windows, rsi and rdi are preserved by calls too.
 //   - A rule that finds the return address where it found it before, without a
 //     look at the stack, would find it there for ever.
@@ -402,7 +402,33 @@ func amd64Signal(k *walk) bool {
 		r, _ := format.AMD64.Register(name)
 		k.caller.Set(r, v)
 	}
-	// The handler may have run on a stack of its own; then the interrupted frame
-	// cannot be followed, since there is no memory of it.
-	return k.caller.SP() > sp && k.stack.readable(k.caller.SP()) && canonical(k.caller.IP())
+	if !canonical(k.caller.IP()) {
+		return false
+	}
+	if k.stack.readable(k.caller.SP()) && k.caller.SP() > sp {
+		return true
+	}
+	return k.moveTo(k.caller.SP())
+}
+
+// stackPage is the granularity of guard pages: a stack that ran over has its
+// stack pointer up to that far below the memory that there is.
+const stackPage = 4096
+
+// moveTo goes on with the stack that a signal handler on a stack of its own
+// interrupted. Where there is no memory of it, the interrupted frame cannot be
+// followed.
+func (k *walk) moveTo(sp uint64) bool {
+	if k.process.Stacks == nil || k.moves >= maxMoves || sp > sp+stackPage {
+		return false
+	}
+	for _, at := range [...]uint64{sp, (sp + stackPage) &^ (stackPage - 1)} {
+		m := newMemory(k.process.Stacks.Stack(at), k.arch.pointer)
+		if !m.empty() && m.base != k.stack.base && m.readable(at) {
+			k.stack = m
+			k.moves++
+			return true
+		}
+	}
+	return false
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"mayday/minidump/format"
 	"mayday/symbols"
 )
@@ -214,6 +216,56 @@ func TestSignalFrame(t *testing.T) {
 			}
 		}
 		words[offset] = old
+	}
+}
+
+// otherStack is the memory of a second stack.
+type otherStack Stack
+
+func (o otherStack) Stack(address uint64) Stack {
+	if address-o.Base < uint64(len(o.Bytes)) {
+		return Stack(o)
+	}
+	return Stack{}
+}
+
+func TestSignalOnAlternateStack(t *testing.T) {
+	const other = stackBase - 0x100000
+	tab := &table{functions: functions("a", "b", "c", "d"), cfi: []symbols.CFI{
+		{Start: 0x2000, Size: 0x1000, Init: ".cfa: $rsp 16 + .ra: .cfa 8 - ^"},
+		{Start: 0x3000, Size: 0x100, Init: ".cfa: $rsp 64 + .ra: .cfa 8 - ^"}}}
+	memory := make([]byte, 0x1000)
+	binary.LittleEndian.PutUint64(memory[0x38:], 0x404010)
+	binary.LittleEndian.PutUint64(memory[0x28:], 0x404020)
+	thread := func(sp uint64) Thread {
+		words := map[uint64]uint64{0x8: 0x40f000}
+		signalFrame(words, 0x10, map[string]uint64{"rip": 0x403000, "rsp": sp})
+		return amd64Thread(map[string]uint64{"rip": 0x402000}, words)
+	}
+	walk := func(sp uint64, s Stacks) (all []uint64) {
+		p := bestProcess(tab, nil)
+		p.Stacks = s
+		for _, f := range NewWalker(p).Walk(context.Background(), thread(sp)).Frames {
+			all = append(all, f.Instruction)
+		}
+		return all
+	}
+	has := otherStack{Base: other, Bytes: memory, Order: binary.LittleEndian}
+	for _, c := range []struct {
+		name   string
+		sp     uint64
+		stacks Stacks
+		want   []uint64
+	}{
+		{"below", other, has, []uint64{0x402000, 0x40efff, 0x403000, 0x40400f}},
+		{"overflow into the guard page", other - 16, has, []uint64{0x402000, 0x40efff, 0x403000, 0x40401f, 0x40400f}},
+		{"far below", other - 2*stackPage, has, []uint64{0x402000, 0x40efff}},
+		{"unknown", other, nil, []uint64{0x402000, 0x40efff}},
+		{"end of the address space", ^uint64(0) - 8, has, []uint64{0x402000, 0x40efff}},
+	} {
+		if diff := cmp.Diff(c.want, walk(c.sp, c.stacks)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
 	}
 }
 

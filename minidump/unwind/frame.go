@@ -83,6 +83,15 @@ type Stack struct {
 	Order binary.ByteOrder
 }
 
+// Stacks finds the memory of stacks that no thread of the dump runs on: a signal
+// handler may have a stack of its own, and then the stack pointer of the thread
+// leads to that alone. It is used by the Best heuristics alone.
+type Stacks interface {
+	// Stack is the region of memory that covers address, one without bytes when
+	// the dump has none.
+	Stack(address uint64) Stack
+}
+
 // Thread is what a walk starts from.
 type Thread struct {
 	// Context holds the registers; without it there are no frames.
@@ -121,7 +130,8 @@ const (
 // Process is what all threads of a dump share.
 type Process struct {
 	Modules    Modules
-	Code       Code // may be nil
+	Code       Code   // may be nil
+	Stacks     Stacks // may be nil
 	Platform   Platform
 	Heuristics Heuristics
 	// Registers keeps the known registers of every frame and not just the first

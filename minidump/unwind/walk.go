@@ -38,6 +38,10 @@ const (
 	truncatedCircle   = "the unwind rules of a function lead back to it"
 )
 
+// maxMoves is how often a walk goes on with another stack: a thread has one
+// alternate signal stack at a time, and handlers rarely change it.
+const maxMoves = 8
+
 // lowestCode is the lowest address that can be a return address: the first
 // page of every process is left unmapped to catch null pointers.
 const lowestCode = 4096
@@ -138,6 +142,7 @@ type walk struct {
 	ruleInit uint64 // where the STACK CFI INIT range in force starts
 
 	truncated string
+	moves     int  // to other stacks
 	ended     bool // the callee says that it has no caller
 	loaded    bool // CFI looked at the stack
 	sceptical bool // the stack seems to end here: only what symbols confirm is found
@@ -148,7 +153,7 @@ func (k *walk) begin(ctx context.Context, w *Walker, a *arch, t Thread) {
 	k.stack = newMemory(t.Stack, a.pointer)
 	k.grand, k.callee, k.caller = &k.buffers[0], &k.buffers[1], &k.buffers[2]
 	k.grandKnown = false
-	k.truncated, k.ended = "", false
+	k.truncated, k.ended, k.moves = "", false, 0
 	k.eval.Work, k.win.Work = 0, 0
 	if a.cpu == format.ARM64 {
 		k.pacMask = pacMask(w.process.Modules.End())
@@ -231,8 +236,12 @@ func (k *walk) step() bool {
 	if k.best() {
 		find = bestCaller
 	}
+	moves := k.moves
 	if !find(k) || k.truncated != "" {
 		return false
+	}
+	if k.moves != moves {
+		return true // to another stack, where stack pointers start anew
 	}
 	// The techniques themselves accept nonsense here and there: these checks tell
 	// the end of the stack, for all of them.
