@@ -63,8 +63,8 @@ func bestCaller(k *walk) bool {
 	if a.byFramePointer != nil && a.byFramePointer(k) && k.believable() {
 		return true
 	}
-	if k.ended || k.startsThread() {
-		return false
+	if k.ended || !innermost && k.startsThread() {
+		return false // the innermost may be the parent, on its way out of clone
 	}
 	k.sceptical = k.endOfChain()
 	found := a.byScan(k) && k.believable()
@@ -352,7 +352,7 @@ var threadStarts = map[string]bool{
 	"__bionic_clone": true, "__start_thread": true, // Android
 	"start": true, "_dyld_start": true, "thread_start": true, "_thread_start": true, "start_wqthread": true, // macOS
 	"RtlUserThreadStart": true, "_RtlUserThreadStart": true, "__RtlUserThreadStart": true, // Windows
-	"runtime.goexit": true, "runtime.rt0_go": true, // Go
+	"runtime.goexit": true, "runtime.goexit.abi0": true, "runtime.rt0_go": true, "runtime.rt0_go.abi0": true, // Go
 }
 
 // runsInCircles reports whether CFI gave the callee's own address back without

@@ -183,8 +183,12 @@ func (c *core) memory(start, n uint64) []byte {
 	return nil
 }
 
-// executable says whether an address is mapped as code.
+// executable says whether an address is mapped as code, as far as is known: core
+// files leave out what is in files.
 func (c *core) executable(address uint64) bool {
+	if slices.ContainsFunc(c.files, func(f mappedFile) bool { return address >= f.start && address < f.end }) {
+		return true
+	}
 	return slices.ContainsFunc(c.loads, func(p *elf.Prog) bool {
 		return p.Flags&elf.PF_X != 0 && address >= p.Vaddr && address-p.Vaddr < p.Memsz
 	})
