@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"mayday/symbols/dump"
 )
 
 // buildID reads the build id of an ELF file. One without, as Go's linker makes
@@ -49,13 +51,13 @@ func debugID(build []byte) string {
 	return fmt.Sprintf("%02X%02X%02X%02X%02X%02X%02X%02X%X0", g[3], g[2], g[1], g[0], g[5], g[4], g[7], g[6], g[8:])
 }
 
-// store dumps the symbols of modules into a directory in Breakpad's layout,
-// those of each module once.
+// store makes the symbols of modules, those of each once, in two directories in
+// Breakpad's layout: own are made by package dump, others by dump_syms.
 type store struct {
-	dir  string
-	tool string
-	mu   sync.Mutex
-	done map[string]func() (aliases, error) // guarded by mu
+	own, others string
+	tool        string
+	mu          sync.Mutex
+	done        map[string]func() (aliases, error) // guarded by mu
 }
 
 // add makes the symbols of a module and tells the names of its functions. One
@@ -76,45 +78,68 @@ func (s *store) dump(path string) error {
 	if err != nil {
 		return nil //nolint:nilerr // as add says
 	}
-	text = s.separate(path, text)
+	stack := stackRecords(text)
+	debug := debugFile(path)
+	if more, err := exec.Command(s.tool, "--inlines", debug).Output(); debug != "" && err == nil {
+		// A debug file has no unwind records, the library has nothing else.
+		text = slices.Concat(otherRecords(more), stack)
+	}
+	if err := s.put(s.others, path, text); err != nil {
+		return err
+	}
+	own, err := dumpOwn(path, debug)
+	if err != nil {
+		return err
+	}
+	return s.put(s.own, path, slices.Concat(own, stack))
+}
+
+// dumpOwn makes symbols with package dump.
+func dumpOwn(path, debug string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	in := dump.Input{Binary: f, Name: filepath.Base(path)}
+	if d, err := os.Open(debug); err == nil {
+		defer d.Close()
+		in.Debug = d
+	}
+	var out bytes.Buffer
+	err = dump.Write(&out, in)
+	return out.Bytes(), err
+}
+
+// put stores a symbol file, after a look at whether it is the module's.
+func (s *store) put(root, path string, text []byte) error {
 	first, _, _ := bytes.Cut(text, []byte("\n"))
 	words := strings.Fields(string(first)) // MODULE os cpu id name
 	if len(words) < 5 {
-		return fmt.Errorf("%s: dump_syms begins with %q", path, first)
+		return fmt.Errorf("%s: its symbols begin with %q", path, first)
 	}
 	if id := debugID(buildID(path)); words[3] != id {
-		return fmt.Errorf("%s: dump_syms says %s, the module is %s", path, words[3], id)
+		return fmt.Errorf("%s: its symbols say %s, the module is %s", path, words[3], id)
 	}
 	leaf := filepath.Base(path)
-	dir := filepath.Join(s.dir, leaf, words[3])
+	dir := filepath.Join(root, leaf, words[3])
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, leaf+".sym"), text, 0o600)
 }
 
-// separate takes functions and lines from the separate debug file of a
-// system library where one is installed, and keeps the library's own unwind
-// records, which debug files do not have.
-func (s *store) separate(path string, text []byte) []byte {
-	debug := debugFile(path)
-	if debug == "" {
-		return text
-	}
-	more, err := exec.Command(s.tool, "--inlines", debug).Output()
-	if err != nil {
-		return text
-	}
-	var out []byte
-	take := func(text []byte, stack bool) {
-		for line := range bytes.Lines(text) {
-			if bytes.HasPrefix(line, []byte("STACK ")) == stack {
-				out = append(out, line...)
-			}
+// stackRecords are the lines of a symbol file about unwinding, otherRecords the
+// others.
+func stackRecords(text []byte) []byte { return linesWith(text, true) }
+func otherRecords(text []byte) []byte { return linesWith(text, false) }
+
+func linesWith(text []byte, stack bool) (out []byte) {
+	for line := range bytes.Lines(text) {
+		if bytes.HasPrefix(line, []byte("STACK ")) == stack {
+			out = append(out, line...)
 		}
 	}
-	take(more, false)
-	take(text, true)
 	return out
 }
 

@@ -66,7 +66,7 @@ func TestTruth(t *testing.T) {
 	if keep := os.Getenv("MAYDAY_TRUTH_KEEP"); keep != "" {
 		symbolDir = filepath.Join(keep, "symbols")
 	}
-	s := &store{dir: symbolDir, tool: symbolTool, done: map[string]func() (aliases, error){}}
+	s := &store{own: filepath.Join(symbolDir, "own"), others: filepath.Join(symbolDir, "others"), tool: symbolTool, done: map[string]func() (aliases, error){}}
 	columns := walkers(s, t.TempDir(), peer)
 	all = slices.DeleteFunc(all, func(b build) bool { return !chosen.MatchString(b.name) })
 	for _, b := range all {

@@ -25,15 +25,20 @@ type walker struct {
 
 // walkers are ours with symbols first, by which the score is judged.
 func walkers(s *store, compiled, peer string) []walker {
+	with := func(dir string) func(dump string) ([]byte, error) {
+		return func(dump string) ([]byte, error) {
+			return walk(dump, fetch.New(fetch.Options{Paths: []string{dir}, Reading: symbols.Best, Compiled: filepath.Join(compiled, filepath.Base(dir))}))
+		}
+	}
 	all := []walker{
-		{"ours", true, func(dump string) ([]byte, error) {
-			return walk(dump, fetch.New(fetch.Options{Paths: []string{s.dir}, Reading: symbols.Best, Compiled: compiled}))
-		}},
-		{"ours, no symbols", false, func(dump string) ([]byte, error) { return walk(dump, nil) }},
+		{"Mayday", true, with(s.own)},
+		{"Mayday, dump_syms", true, with(s.others)},
+		{"Mayday, no symbols", false, func(dump string) ([]byte, error) { return walk(dump, nil) }},
 	}
 	if peer != "" {
 		all = append(all,
-			walker{"peer", true, func(dump string) ([]byte, error) { return output(peer, "--json", dump, s.dir) }},
+			walker{"peer, symbols of Mayday", true, func(dump string) ([]byte, error) { return output(peer, "--json", dump, s.own) }},
+			walker{"peer, dump_syms", true, func(dump string) ([]byte, error) { return output(peer, "--json", dump, s.others) }},
 			walker{"peer, no symbols", false, func(dump string) ([]byte, error) { return output(peer, "--json", dump) }})
 	}
 	return all

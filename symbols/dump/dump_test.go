@@ -1,0 +1,178 @@
+package dump
+
+import (
+	"bytes"
+	"debug/dwarf"
+	"debug/elf"
+	"encoding/binary"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mayday/app/fault"
+)
+
+func TestAddRow(t *testing.T) {
+	var rows []row
+	for _, r := range []row{
+		{0x10, "a.c", 1, true}, {0x10, "a.c", 2, true}, {0x10, "a.c", 1, false}, // the last that starts a statement
+		{0x14, "a.c", 3, false}, {0x14, "b.h", 4, false}, // none does: the last
+		{0x18, "a.c", 5, false}, {0x18, "a.c", 6, true},
+	} {
+		rows = addRow(rows, r)
+	}
+	want := []row{{0x10, "a.c", 2, true}, {0x14, "b.h", 4, false}, {0x18, "a.c", 6, true}}
+	if diff := cmp.Diff(want, rows, cmp.AllowUnexported(row{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestNameOf(t *testing.T) {
+	m := &module{names: map[dwarf.Offset]entity{
+		1: {name: "take", scope: "shop::Till"}, 2: {of: 1}, 3: {of: 2}, 4: {name: "main"}, 5: {of: 5}, 6: {of: 99},
+	}}
+	for at, want := range map[dwarf.Offset]string{1: "shop::Till::take", 3: "shop::Till::take", 4: "main", 5: "<unnamed>", 6: "<unnamed>"} {
+		if got := m.nameOf(at); got != want {
+			t.Errorf("%d: got %q, want %q", at, got, want)
+		}
+	}
+}
+
+func TestBuildID(t *testing.T) {
+	le := binary.LittleEndian.Uint32
+	note := func(kind byte, name, desc string) string {
+		pad := func(s string) string { return s + strings.Repeat("\x00", -len(s)&3) }
+		return string([]byte{byte(len(name)), 0, 0, 0, byte(len(desc)), 0, 0, 0, kind, 0, 0, 0}) + pad(name) + pad(desc)
+	}
+	for name, c := range map[string]struct{ notes, want string }{
+		"first":     {note(3, "GNU\x00", "abcdef"), "abcdef"},
+		"second":    {note(1, "GNU\x00", "x") + note(3, "GNU\x00", "abcd"), "abcd"},
+		"other":     {note(3, "Go\x00\x00", "abcd"), ""},
+		"none":      {"", ""},
+		"too short": {note(3, "GNU\x00", "abcd")[:17], ""},
+		"too long":  {"\xff\xff\xff\xff\xff\xff\xff\xff\x03\x00\x00\x00GNU\x00", ""},
+	} {
+		if got := string(buildID([]byte(c.notes), le)); got != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestDebugID(t *testing.T) {
+	id := []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17}
+	if got, want := debugID(id, true), "0403020106050807090A0B0C0D0E0F100"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got, want := debugID(id[:2], false), "010200000000000000000000000000000"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// source has a function in a namespace, one in a class, one that is inlined and
+// one that optimisation splits.
+const source = `#include <stdlib.h>
+namespace shop {
+volatile int sold;
+static inline int price(int n) {
+  return n * sold;
+}
+struct Till {
+  int money;
+  __attribute__((noinline)) int take(int n);
+};
+int Till::take(int n) {
+  money += price(n);
+  return money;
+}
+}
+int main(int argc, char **) {
+  shop::Till t{argc};
+  auto twice = [&](int n) __attribute__((noinline)) { return t.take(n) * 2; };
+  return twice(argc);
+}
+`
+
+// compiled builds source.
+func compiled(tb testing.TB, flags ...string) []byte {
+	if _, err := exec.LookPath("g++"); err != nil {
+		tb.Skip("g++ is not installed")
+	}
+	dir := tb.TempDir()
+	in, out := filepath.Join(dir, "shop.cc"), filepath.Join(dir, "shop")
+	if err := os.WriteFile(in, []byte(source), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	if text, err := exec.Command("g++", append(flags, "-o", out, in)...).CombinedOutput(); err != nil {
+		tb.Fatalf("%v\n%s", err, text)
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
+}
+
+func TestWrite(t *testing.T) {
+	for _, flags := range [][]string{{"-g", "-O2"}, {"-g", "-gdwarf-4", "-O2"}, {"-g", "-gdwarf-2", "-gno-strict-dwarf", "-O2"}, {"-g", "-O2", "-gz"}} {
+		var out bytes.Buffer
+		if err := Write(&out, Input{Binary: bytes.NewReader(compiled(t, flags...)), Name: "shop"}); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{
+			`(?m)^MODULE Linux \S+ [0-9A-F]{33} shop$`, `(?m)^INFO CODE_ID [0-9A-F]{40}$`, `(?m)^FILE \d+ /.*/shop\.cc$`, `(?m)^INLINE_ORIGIN \d+ shop::price$`,
+			`(?m)^FUNC [0-9a-f]+ [0-9a-f]+ 0 shop::Till::take\nINLINE 0 12 \d+ \d+( [0-9a-f]+ [0-9a-f]+)+\n[0-9a-f]+ [0-9a-f]+ (5|12) \d+$`,
+			`(?m)^FUNC [0-9a-f]+ [0-9a-f]+ 0 main$`, `(?m)^FUNC [0-9a-f]+ [0-9a-f]+ 0 main::.*operator\(\)$`,
+			`(?m)^PUBLIC [0-9a-f]+ 0 _init$`, `(?m)^PUBLIC [0-9a-f]+ 0 <\.plt section in shop>$`,
+		} {
+			if !regexp.MustCompile(want).Match(out.Bytes()) {
+				t.Errorf("%v: no %s in\n%s", flags, want, out.Bytes())
+			}
+		}
+	}
+}
+
+// A binary without debug information has the linker's names, a stripped one
+// those it exports.
+func TestWriteWithoutDebugInformation(t *testing.T) {
+	var out bytes.Buffer
+	if err := Write(&out, Input{Binary: bytes.NewReader(compiled(t, "-O2")), Name: "shop"}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), " 0 _ZN4shop4Till4takeEi\n") || strings.Contains(out.String(), "FUNC") {
+		t.Errorf("symbols\n%s", out.String())
+	}
+}
+
+func TestWriteRefusesOtherFiles(t *testing.T) {
+	err := Write(&bytes.Buffer{}, Input{Binary: strings.NewReader("MZ"), Name: "shop"})
+	if !fault.Is(err, fault.Malformed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func FuzzWrite(f *testing.F) {
+	header := &bytes.Buffer{}
+	_ = binary.Write(header, binary.LittleEndian, elf.Header64{Ident: [16]byte{0x7f, 'E', 'L', 'F', 2, 1, 1}, Type: 3, Machine: 62, Version: 1, Ehsize: 64, Phentsize: 56, Shentsize: 64})
+	f.Add(header.Bytes())
+	if _, err := exec.LookPath("g++"); err == nil {
+		f.Add(compiled(f, "-g", "-O2", "-fPIC", "-nostdlib", "-shared"))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		_ = Write(&bytes.Buffer{}, Input{Binary: bytes.NewReader(b), Name: "x"})
+	})
+}
+
+func BenchmarkWrite(b *testing.B) {
+	program := compiled(b, "-g", "-O2", "-static")
+	b.SetBytes(int64(len(program)))
+	for b.Loop() {
+		if err := Write(&bytes.Buffer{}, Input{Binary: bytes.NewReader(program), Name: "shop"}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
