@@ -5,7 +5,7 @@ import "mayday/minidump/format"
 func archX86() arch {
 	a := newArch(format.X86, 1, "ebp", "ebx", "edi", "esi")
 	a.walked = true
-	a.byCFI, a.byFramePointer, a.byScan = byCFI, x86FramePointer, x86Scan
+	a.byCFI, a.byFramePointer, a.byScan, a.signal = byCFI, x86FramePointer, x86Scan, x86Signal
 	a.progress = upwards
 	return a
 }

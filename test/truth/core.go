@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -194,6 +196,26 @@ func (c *core) executable(address uint64) bool {
 	})
 }
 
+// saveVDSO writes the library that the kernel maps into every process to a
+// directory, under the name that Breakpad's writer has for it, and counts it
+// among the mapped files: 32-bit programs make system calls and return from
+// signals by way of it.
+func (c *core) saveVDSO(dir string) error {
+	for _, p := range c.loads {
+		if p.Flags&elf.PF_X == 0 || slices.ContainsFunc(c.files, func(f mappedFile) bool { return p.Vaddr >= f.start && p.Vaddr < f.end }) {
+			continue
+		}
+		b := c.memory(p.Vaddr, min(p.Filesz, maxVDSO))
+		if !bytes.HasPrefix(b, []byte(elf.ELFMAG)) {
+			continue
+		}
+		path := filepath.Join(dir, "linux-gate.so")
+		c.files = append(c.files, mappedFile{p.Vaddr, p.Vaddr + p.Memsz, 0, path})
+		return os.WriteFile(path, b, 0o600)
+	}
+	return nil
+}
+
 // modules are the mapped ELF files with their build ids, which buildID reads.
 func (c *core) modules(buildID func(path string) []byte) []synth.Module {
 	var list []synth.Module
@@ -236,6 +258,8 @@ const (
 	// maxRegion bounds each region of writable memory in a dump: the stacks, the
 	// alternate signal stacks and small heaps of the programs here.
 	maxRegion = 16 << 20
+	// maxVDSO is far more than the kernel's library has.
+	maxVDSO = 1 << 20
 	// aroundIP is the code kept on both sides of each instruction pointer.
 	aroundIP = 128
 )

@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -14,7 +16,8 @@ type build struct {
 	tool   string
 	flags  []string // before the source
 	env    []string
-	name   string // of the source and what matters of flags
+	name   string // of the source and the flags
+	group  string // the row of the table
 	runs   []run
 }
 
@@ -44,7 +47,7 @@ var levels = []string{"-O0", "-O1", "-O2", "-O3", "-Os"}
 // pointers, and once optimised over the whole program.
 func builds() ([]build, error) {
 	var all []build
-	add := func(pattern, tool string, env []string, flags ...string) error {
+	add := func(pattern, tool, group string, env []string, flags ...string) error {
 		sources, err := filepath.Glob(filepath.Join("testdata", pattern))
 		if err != nil || len(sources) == 0 {
 			return fmt.Errorf("no source %s: %w", pattern, err)
@@ -55,29 +58,33 @@ func builds() ([]build, error) {
 			if runs == nil {
 				runs = []run{{}}
 			}
-			all = append(all, build{source: source, tool: tool, flags: flags, env: env, name: strings.TrimSuffix(source, ".txt") + " " + strings.Join(flags, " "), runs: runs})
+			all = append(all, build{source: source, tool: tool, flags: flags, env: env, group: group, name: strings.TrimSuffix(source, ".txt") + " " + strings.Join(flags, " "), runs: runs})
 		}
 		return nil
 	}
 	var errs []error
-	compiled := func(flags ...string) {
+	compiled := func(suffix string, flags ...string) {
 		errs = append(errs,
-			add("*.c", "gcc", nil, append([]string{"-g", "-pthread"}, flags...)...),
-			add("*.cc", "g++", nil, append([]string{"-g", "-pthread", "-std=c++20"}, flags...)...))
+			add("*.c", "gcc", "gcc"+suffix, nil, append([]string{"-g", "-pthread"}, flags...)...),
+			add("*.cc", "g++", "g++"+suffix, nil, append([]string{"-g", "-pthread", "-std=c++20"}, flags...)...))
 	}
 	for _, level := range levels {
-		compiled(level, "-fomit-frame-pointer")
-		compiled(level, "-fno-omit-frame-pointer")
+		compiled("", level, "-fomit-frame-pointer")
+		compiled("", level, "-fno-omit-frame-pointer")
 		rust := []string{"-g", "-C", "opt-level=" + strings.ToLower(level[2:])}
 		errs = append(errs,
-			add("*.rs", "rustc", nil, append(rust, "-C", "panic=abort", "-C", "force-frame-pointers=no")...),
-			add("*.rs", "rustc", nil, append(rust, "-C", "panic=unwind", "-C", "force-frame-pointers=yes")...))
+			add("*.rs", "rustc", "rustc", nil, append(rust, "-C", "panic=abort", "-C", "force-frame-pointers=no")...),
+			add("*.rs", "rustc", "rustc", nil, append(rust, "-C", "panic=unwind", "-C", "force-frame-pointers=yes")...))
 	}
-	compiled("-O2", "-flto")
-	errs = append(errs, add("*.rs", "rustc", nil, "-g", "-C", "opt-level=3", "-C", "panic=abort", "-C", "lto=fat"))
+	compiled("", "-O2", "-flto")
+	if runtime.GOARCH == "amd64" {
+		compiled(" -m32", "-m32", "-O0")
+		compiled(" -m32", "-m32", "-O2", "-fomit-frame-pointer")
+	}
+	errs = append(errs, add("*.rs", "rustc", "rustc", nil, "-g", "-C", "opt-level=3", "-C", "panic=abort", "-C", "lto=fat"))
 	pure := []string{"CGO_ENABLED=0", "GO111MODULE=off"}
 	for _, flags := range []string{"-gcflags=", "-gcflags=all=-N -l", "-ldflags=-B none"} {
-		errs = append(errs, add("go*/main.go.txt", "go", pure, "build", flags))
+		errs = append(errs, add("go*/main.go.txt", "go", "go", pure, "build", flags))
 	}
 	for _, err := range errs {
 		if err != nil {
@@ -106,4 +113,24 @@ func (b build) compile(dir string) (string, error) {
 		return "", fmt.Errorf("%s: %w\n%s", b.tool, err, text)
 	}
 	return out, nil
+}
+
+// missing says what a build lacks, "" when it can be done: the compiler, or the
+// libraries for the other word size.
+func (b build) missing() string {
+	if _, err := exec.LookPath(b.tool); err != nil {
+		return b.tool + " is not installed"
+	}
+	if !slices.Contains(b.flags, "-m32") {
+		return ""
+	}
+	cmd := exec.Command(b.tool, "-m32", "-x", "c++", "-o", os.DevNull, "-")
+	if b.tool == "gcc" {
+		cmd = exec.Command(b.tool, "-m32", "-x", "c", "-o", os.DevNull, "-")
+	}
+	cmd.Stdin = strings.NewReader("#include <stdlib.h>\nint main() { return 0; }\n")
+	if cmd.Run() != nil {
+		return b.tool + " cannot build programs of 32 bits here"
+	}
+	return ""
 }

@@ -65,12 +65,15 @@ func compare(truth, got stack, names aliases) (s score) {
 		func(i, _ int) { half(truth.places[i]).found++ },
 		func(j int) { half(got.places[j]).wrong++ })
 	s.frames.truth = len(truth.pcs)
-	// Walkers print the address before the one a call returns to.
-	align(truth.pcs, got.pcs, func(a, b uint64) bool { return a == b || a == b+1 },
+	align(truth.pcs, got.pcs, samePC,
 		func(_, _ int) { s.frames.found++ },
 		func(int) { s.frames.wrong++ })
 	return s
 }
+
+// samePC compares gdb's address of a frame with that of a walk: walkers print
+// the address before the one that a call returns to.
+func samePC(gdb, walk uint64) bool { return gdb == walk || gdb == walk+1 }
 
 // align finds the longest common subsequence of two lists and says which
 // entries are in both and which of got's are not.

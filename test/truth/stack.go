@@ -25,6 +25,8 @@ type place struct {
 type stack struct {
 	places []place
 	pcs    []uint64
+	// how says of each address what it is: the module, and how a walk found it.
+	how []string
 	// tails are the frames that gdb deduces from tail calls.
 	tails int
 	// mistaken are the frames that gdb gives to another function than the one
@@ -155,7 +157,7 @@ func truthOf(frames []gdbFrame) (s stack) {
 		if f.Kind == "inline" {
 			continue
 		}
-		s.pcs = append(s.pcs, f.PC)
+		s.pcs, s.how = append(s.pcs, f.PC), append(s.how, f.Here)
 		if f.Here != "" && f.Symbol != "" && plain(f.Here) != plain(f.Symbol) && len(s.places) > first {
 			s.places = s.places[:first+1]
 			s.places[first].function, s.places[first].symbol = f.Here, ""
@@ -204,7 +206,7 @@ func readWalk(text []byte, program string) (map[uint32]stack, error) {
 			if err != nil {
 				return nil, fmt.Errorf("offset of a frame: %w", err)
 			}
-			s.pcs = append(s.pcs, pc)
+			s.pcs, s.how = append(s.pcs, pc), append(s.how, f.Module+" by "+f.Trust)
 			add := func(function string, file *string, line *uint32) {
 				if file != nil && line != nil && *line != 0 {
 					s.places = append(s.places, place{function, "", path.Base(*file), *line, f.Module != program})

@@ -21,8 +21,8 @@ func TestTruthOf(t *testing.T) {
 	})
 	want := stack{
 		places: []place{{"small", "", "a.c", 4, false}, {"big", "big", "a.c", 9, false}, {"between(int)", "", "b.c", 1, false}, {"main", "main", "c.c", 7, false}},
-		pcs:    []uint64{0x1010, 0x9000, 0x2000, 0x3000},
-		tails:  1, mistaken: 1,
+		pcs:    []uint64{0x1010, 0x9000, 0x2000, 0x3000}, how: []string{"big.cold", "", "between(int)", "main"},
+		tails: 1, mistaken: 1,
 	}
 	if diff := cmp.Diff(want, got, comparePlaces); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -35,22 +35,22 @@ func TestReadGDBDropsWhatFollowsTheStack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[uint32]stack{7: {pcs: []uint64{0, 4097}}}, got, comparePlaces); diff != "" {
+	if diff := cmp.Diff(map[uint32]stack{7: {pcs: []uint64{0, 4097}, how: []string{"", ""}}}, got, comparePlaces); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
 func TestReadWalk(t *testing.T) {
 	got, err := readWalk([]byte(`{"threads":[{"thread_id":7,"frames":[
-		{"module":"program","function":"f","file":"/src/a.c","line":4,"offset":"0x10","inlines":[{"function":"g","file":"b.h","line":2},{"function":"h","file":null,"line":null}]},
-		{"module":"libc.so.6","function":"qsort","file":"s/msort.c","line":9,"offset":"0x20","inlines":null},
+		{"module":"program","function":"f","file":"/src/a.c","line":4,"offset":"0x10","trust":"cfi","inlines":[{"function":"g","file":"b.h","line":2},{"function":"h","file":null,"line":null}]},
+		{"module":"libc.so.6","function":"qsort","file":"s/msort.c","line":9,"offset":"0x20","trust":"scan","inlines":null},
 		{"module":null,"function":null,"file":null,"line":null,"offset":"0x30"}]}]}`), "program")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := map[uint32]stack{7: {
 		places: []place{{"g", "", "b.h", 2, false}, {"f", "", "a.c", 4, false}, {"qsort", "", "msort.c", 9, true}},
-		pcs:    []uint64{0x10, 0x20, 0x30},
+		pcs:    []uint64{0x10, 0x20, 0x30}, how: []string{"program by cfi", "libc.so.6 by scan", " by "},
 	}}
 	if diff := cmp.Diff(want, got, comparePlaces); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -85,8 +85,8 @@ func TestCompare(t *testing.T) {
 	own := func(n uint32) place { return place{"f", "", "a.c", n, false} }
 	lib := func(name string) place { return place{name, "", "lib.c", 5, true} }
 	names := aliases{"__libc_f": {"__libc_f", "f"}}
-	got := compare(stack{[]place{own(1), own(2), lib("__libc_f"), own(3)}, []uint64{10, 20, 30}, 0, 0},
-		stack{[]place{own(1), own(9), own(2), lib("f"), own(3), lib("g")}, []uint64{10, 19, 25}, 0, 0}, names)
+	got := compare(stack{[]place{own(1), own(2), lib("__libc_f"), own(3)}, []uint64{10, 20, 30}, nil, 0, 0},
+		stack{[]place{own(1), own(9), own(2), lib("f"), own(3), lib("g")}, []uint64{10, 19, 25}, nil, 0, 0}, names)
 	want := score{own: tally{3, 3, 1}, libraries: tally{1, 1, 1}, frames: tally{3, 2, 1}}
 	if diff := cmp.Diff(want, got, comparePlaces); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

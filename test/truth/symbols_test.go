@@ -23,9 +23,16 @@ func buildID(path string) []byte {
 		return nil
 	}
 	defer f.Close()
-	if s := f.Section(".note.gnu.build-id"); s != nil {
-		if b, err := s.Data(); err == nil && len(b) > 16 {
-			return b[16:]
+	for _, s := range f.Sections {
+		if s.Type != elf.SHT_NOTE {
+			continue
+		}
+		b, err := s.Data()
+		if err != nil {
+			continue
+		}
+		if i := bytes.Index(b, []byte("\x03\x00\x00\x00GNU\x00")); i >= 8 {
+			return b[i+8 : min(len(b), i+8+int(b[i-4]))]
 		}
 	}
 	text := f.Section(".text")

@@ -25,12 +25,12 @@ const (
 
 // result is one walked crash.
 type result struct {
-	tool, name string
-	scores     []score // of the walkers
-	tails      int
-	mistaken   int
-	detail     string // where the first walker errs
-	err        error
+	group, name string
+	scores      []score // of the walkers
+	tails       int
+	mistaken    int
+	detail      string // where the first walker errs
+	err         error
 }
 
 // TestTruth prints the score, the programs' own lines and those of libraries
@@ -69,12 +69,17 @@ func TestTruth(t *testing.T) {
 	s := &store{own: filepath.Join(symbolDir, "own"), others: filepath.Join(symbolDir, "others"), tool: symbolTool, done: map[string]func() (aliases, error){}}
 	columns := walkers(s, t.TempDir(), peer)
 	all = slices.DeleteFunc(all, func(b build) bool { return !chosen.MatchString(b.name) })
-	for _, b := range all {
-		if _, err := exec.LookPath(b.tool); err != nil {
-			t.Logf("%s left out: %s is not installed", b.name, b.tool)
+	lacking := map[string]string{}
+	all = slices.DeleteFunc(all, func(b build) bool {
+		lacks, known := lacking[b.group]
+		if !known {
+			if lacks = b.missing(); lacks != "" {
+				t.Logf("%s left out: %s", b.group, lacks)
+			}
+			lacking[b.group] = lacks
 		}
-	}
-	all = slices.DeleteFunc(all, func(b build) bool { _, err := exec.LookPath(b.tool); return err != nil })
+		return lacks != ""
+	})
 	results := measureAll(t, all, s, columns)
 	report(t, results, columns)
 }
@@ -111,7 +116,7 @@ func measureAll(t *testing.T, all []build, s *store, columns []walker) []result 
 
 // measure builds one program and crashes, dumps and walks it in all its ways.
 func measure(dir string, b build, s *store, columns []walker) (all []result) {
-	failed := func(err error) []result { return append(all, result{tool: b.tool, name: b.name, err: err}) }
+	failed := func(err error) []result { return append(all, result{group: b.group, name: b.name, err: err}) }
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return failed(err)
 	}
@@ -121,7 +126,7 @@ func measure(dir string, b build, s *store, columns []walker) (all []result) {
 	}
 	for _, r := range b.runs {
 		one, err := crash(program, r, s, columns)
-		one.tool, one.name, one.err = b.tool, strings.Join(append([]string{b.name}, r.args...), " "), err
+		one.group, one.name, one.err = b.group, strings.Join(append([]string{b.name}, r.args...), " "), err
 		all = append(all, one)
 	}
 	return all
@@ -179,10 +184,17 @@ func diff(a, b stack, names aliases) string {
 		}
 		return all
 	}
-	x, y := text(a), text(b)
+	frames := func(s stack) (all []string) {
+		for i, pc := range s.pcs {
+			all = append(all, fmt.Sprintf("%#x %s", pc, s.how[i]))
+		}
+		return all
+	}
+	x, y, v, w := text(a), text(b), frames(a), frames(b)
 	// Names that are spelled otherwise are no difference.
 	align(a.places, b.places, names.same, func(i, j int) { y[j] = x[i] }, func(int) {})
-	return cmp.Diff(x, y)
+	align(a.pcs, b.pcs, samePC, func(i, j int) { w[j] = v[i] }, func(int) {})
+	return cmp.Diff(x, y) + cmp.Diff(v, w)
 }
 
 // report prints the tables and judges the first column.
@@ -211,14 +223,14 @@ func report(t *testing.T, results []result, columns []walker) {
 		if !r.scores[0].perfect() {
 			t.Logf("%s: own %v, libraries %v, frames %v\n%s", r.name, r.scores[0].own, r.scores[0].libraries, r.scores[0].frames, r.detail)
 		}
-		add(r.tool, r)
+		add(r.group, r)
 		add("total", r)
 	}
 	if rows["total"] == nil {
 		t.Fatal("nothing was measured")
 	}
 	var b strings.Builder
-	names := []string{"gcc", "g++", "rustc", "go", "total"}
+	names := []string{"gcc", "g++", "gcc -m32", "g++ -m32", "rustc", "go", "total"}
 	b.WriteString("\nSource lines of gdb recovered, and false ones:\n\n| compiler | crashes | half |")
 	for _, c := range columns {
 		if c.lines {

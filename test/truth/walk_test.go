@@ -91,6 +91,9 @@ func convert(stacks []byte, corePath string, s *store) (d dumped, err error) {
 	if d.truth, err = readGDB(stacks, c.executable); err != nil {
 		return d, err
 	}
+	if err := c.saveVDSO(filepath.Dir(corePath)); err != nil {
+		return d, err
+	}
 	dump := c.dump(buildID)
 	d.names = aliases{}
 	for _, m := range dump.Modules {
