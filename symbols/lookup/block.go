@@ -1,9 +1,6 @@
 package lookup
 
-import (
-	"encoding/binary"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // BlockSize is the size of the blocks that a table's data is cut into. What is
 // looked up lies within one block, so that a compiled file is checked block by
@@ -84,6 +81,13 @@ func (w *blockWriter) room() int {
 	return BlockSize - len(w.cur)
 }
 
+// align fills the present block up to a multiple of n.
+func (w *blockWriter) align(n int) {
+	if pad := -len(w.cur) & (n - 1); pad > 0 {
+		w.add(make([]byte, pad))
+	}
+}
+
 // add copies b into one block and returns where.
 func (w *blockWriter) add(b []byte) ref {
 	if len(b) > w.room() {
@@ -121,85 +125,4 @@ func (w *blockWriter) flush() {
 	}
 	w.blocks = append(w.blocks, w.cur)
 	w.cur = nil
-}
-
-// decoder reads packed numbers; after the first one that is not there all read
-// as zero.
-type decoder struct {
-	b   []byte
-	i   int
-	bad bool
-}
-
-func (d *decoder) byte() byte {
-	if d.i >= len(d.b) {
-		d.bad = true
-		return 0
-	}
-	d.i++
-	return d.b[d.i-1]
-}
-
-func (d *decoder) uvarint() uint64 {
-	if d.i < len(d.b) {
-		if v := d.b[d.i]; v < 0x80 {
-			d.i++
-			return uint64(v)
-		}
-	}
-	v, n := binary.Uvarint(d.b[d.i:])
-	if n <= 0 {
-		d.bad = true
-		d.i = len(d.b)
-		return 0
-	}
-	d.i += n
-	return v
-}
-
-func (d *decoder) uint32() uint32 {
-	if len(d.b)-d.i < 4 {
-		d.bad = true
-		d.i = len(d.b)
-		return 0
-	}
-	d.i += 4
-	return binary.LittleEndian.Uint32(d.b[d.i-4:])
-}
-
-// zigzag reads a signed difference.
-func (d *decoder) zigzag() uint64 {
-	return signed(d.uvarint())
-}
-
-// number reads a packed number at i and returns where the next one is. Past
-// the end it reads 0 and returns a place far beyond, where all reads give 0.
-func number(b []byte, i int) (uint64, int) {
-	if uint(i) < uint(len(b)) && b[i] < 0x80 {
-		return uint64(b[i]), i + 1
-	}
-	return longNumber(b, i)
-}
-
-// beyond is past the end of any block.
-const beyond = 1 << 40
-
-func longNumber(b []byte, i int) (uint64, int) {
-	if uint(i) < uint(len(b)) {
-		if i+1 < len(b) && b[i+1] < 0x80 {
-			return uint64(b[i]&0x7f) | uint64(b[i+1])<<7, i + 2
-		}
-		if v, n := binary.Uvarint(b[i:]); n > 0 {
-			return v, i + n
-		}
-	}
-	return 0, beyond
-}
-
-// signed turns a packed number into the difference it stands for.
-func signed(v uint64) uint64 { return v>>1 ^ -(v & 1) }
-
-// appendZigzag appends the signed difference v; it may wrap around.
-func appendZigzag(b []byte, v uint64) []byte {
-	return binary.AppendUvarint(b, v<<1^uint64(int64(v)>>63))
 }

@@ -10,6 +10,8 @@ import (
 
 	"mayday/app/fault"
 	"mayday/symbols"
+	"mayday/symbols/lookup/function"
+	"mayday/symbols/lookup/packed"
 	"mayday/symbols/sym"
 )
 
@@ -31,9 +33,10 @@ func Read(r io.Reader) (*Table, error) {
 // item is a record while a table is built: the addresses it covers and where
 // it is packed.
 type item struct {
-	start, last uint64
+	start, size uint64
+	last        uint64 // that it or an INLINE range of it reaches
 	at          ref
-	odd         bool
+	leaves      bool // an INLINE range reaches beyond it
 }
 
 // Builder packs records into a Table.
@@ -44,7 +47,7 @@ type Builder struct {
 	// as they are.
 	names, paths, plain namePacker
 
-	fn     packer
+	fn     function.Packer
 	inFunc bool
 	funcs  []item
 	idle   []item // FUNC records that cover nothing
@@ -89,8 +92,7 @@ type winItem struct {
 
 // NewBuilder makes an empty builder.
 func NewBuilder() *Builder {
-	return &Builder{rules: map[string]uint32{}, intern: newInterner(), names: namePacker{form: formName}, paths: namePacker{form: formPath},
-		plain: namePacker{raw: true}}
+	return &Builder{rules: map[string]uint32{}, intern: newInterner(), names: namePacker{form: formName}, paths: namePacker{form: formPath}}
 }
 
 // Add packs one record.
@@ -98,12 +100,12 @@ func (b *Builder) Add(r *sym.Record) {
 	switch r.Kind {
 	case sym.KindLine:
 		b.counts.Lines++
-		b.fn.line(r)
+		b.fn.Line(r)
 		return
 	case sym.KindInline:
 		b.counts.Inlines++
 		b.oldInlines = b.oldInlines || r.OldInline
-		b.fn.inline(r)
+		b.fn.Inline(r)
 		return
 	case sym.KindCFI:
 		b.counts.CFI++
@@ -127,13 +129,13 @@ func (b *Builder) addBlock(r *sym.Record) {
 	case sym.KindFunc:
 		b.counts.Funcs++
 		b.endFunc()
-		b.fn.begin(r, b.text(r.Text, &b.names))
+		b.fn.Begin(r, uint32(b.text(r.Text, &b.names)))
 		b.inFunc = true
 	case sym.KindPublic:
 		b.counts.Publics++
 		p := public{address: r.Address, param: r.ParamSize, name: b.text(r.Text, &b.names)}
 		if r.Multiple {
-			p.flags = funcMultiple
+			p.flags = function.Multiple
 		}
 		b.publics = append(b.publics, p)
 	case sym.KindCFIInit:
@@ -178,9 +180,9 @@ func (b *Builder) endFunc() {
 		return
 	}
 	b.inFunc = false
-	packed, last, odd := b.fn.end()
-	it := item{start: b.fn.address, last: last, at: b.w.add(packed), odd: odd}
-	if end := it.start + b.fn.head.size - 1; b.fn.head.size == 0 || end < it.start {
+	p := b.fn.End()
+	it := item{start: p.Start, size: p.Size, last: p.Last, at: b.w.add(p.Bytes), leaves: p.Leaves}
+	if end := it.start + it.size - 1; it.size == 0 || end < it.start {
 		b.idle = append(b.idle, it)
 		return
 	}
@@ -188,7 +190,7 @@ func (b *Builder) endFunc() {
 }
 
 func (b *Builder) addCFI(r *sym.Record) {
-	b.cfiBuf = appendZigzag(b.cfiBuf, r.Address-b.cfiLast)
+	b.cfiBuf = packed.AppendZigzag(b.cfiBuf, r.Address-b.cfiLast)
 	b.cfiBuf = binary.AppendUvarint(b.cfiBuf, uint64(b.rule(r.Text)))
 	b.cfiLast = r.Address
 	b.cfiCount++
@@ -204,7 +206,7 @@ func (b *Builder) endCFI() {
 	p = binary.AppendUvarint(p, uint64(b.cfiCount))
 	p = append(p, b.cfiBuf...)
 	b.scratch = p
-	b.cfi = append(b.cfi, item{start: b.cfiStart, last: b.cfiStart + b.cfiSize - 1, at: b.w.add(p), odd: b.cfiSize == 0})
+	b.cfi = append(b.cfi, item{start: b.cfiStart, size: b.cfiSize, last: b.cfiStart + b.cfiSize - 1, at: b.w.add(p)})
 }
 
 // addWin keeps a STACK WIN record by minidump-stackwalk's rules: one that
@@ -241,7 +243,7 @@ func (b *Builder) Table(m symbols.Module, v symbols.Verdict) (*Table, error) {
 	b.intern = interner{}
 	sortItems(b.funcs, func(x, y item) int { return cmp.Compare(x.start, y.start) })
 	sortItems(b.idle, func(x, y item) int { return cmp.Compare(x.start, y.start) })
-	t := &Table{module: m, verdict: v, counts: b.counts, oldInlines: b.oldInlines, names: b.names.dict, paths: b.paths.dict}
+	t := &Table{module: m, verdict: v, counts: b.counts, oldInlines: b.oldInlines, names: b.names.names.Dictionary(), paths: b.paths.names.Dictionary()}
 	t.funcs = b.w.addIndex(entries(b.funcs))
 	t.idleFuncs = b.w.addIndex(entries(b.idle))
 	t.publics = b.addPublics()
@@ -322,7 +324,7 @@ func (b *Builder) addCFIs() (used, idle index) {
 	var last uint64
 	for _, it := range b.cfi {
 		e := entry{it.start, uint32(it.at)}
-		if it.odd || it.last < it.start || len(keep) > 0 && it.start <= last {
+		if it.size == 0 || it.last < it.start || len(keep) > 0 && it.start <= last {
 			drop = append(drop, e)
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 
 	"mayday/app/fault"
 	"mayday/symbols"
+	"mayday/symbols/lookup/packed"
 	"mayday/symbols/sym"
 )
 
@@ -62,16 +63,17 @@ func (t *Table) AppendDirectory(b []byte) []byte {
 	for _, n := range c.numbers() {
 		b = binary.AppendUvarint(b, *n)
 	}
-	b = t.names.append(b)
-	b = t.paths.append(b)
+	b = t.names.Append(b)
+	b = t.paths.Append(b)
 	for _, x := range t.indexes() {
 		b = binary.AppendUvarint(b, uint64(x.count))
 		b = binary.AppendUvarint(b, uint64(len(x.chunks)))
-		for _, c := range x.chunks {
-			b = binary.AppendUvarint(b, c.base)
+		for i, c := range x.chunks {
+			b = binary.AppendUvarint(b, x.bases[i])
 			b = binary.AppendUvarint(b, uint64(c.count))
 			b = binary.AppendUvarint(b, uint64(c.at))
 		}
+		b = append(b, x.samples...)
 	}
 	return b
 }
@@ -81,86 +83,51 @@ func (t *Table) AppendDirectory(b []byte) []byte {
 // whether it is sound; it may be called from several goroutines. The caller
 // keeps the blocks in place as long as the table is used.
 func Open(directory []byte, blocks [][]byte, check func(k int) bool) (*Table, error) {
-	d := decoder{b: directory}
+	d := packed.Decoder{B: directory}
 	t := &Table{store: blockStore{blocks: blocks, check: check, state: make([]atomic.Uint32, len(blocks))}}
 	for _, s := range texts(&t.module, &t.verdict) {
-		*s = d.string()
+		*s = d.Text(maxDirectoryText)
 	}
-	flags := d.byte()
+	flags := d.Byte()
 	t.module.Found, t.oldInlines = flags&1 != 0, flags&2 != 0
 	v := &t.verdict
-	v.Strict, v.Symbolic, v.Skipped, v.Lines = d.uvarint(), d.uvarint(), d.uvarint(), d.uvarint()
-	for n := d.uvarint(); n > 0 && !d.bad && len(v.SkippedLines) < sym.MaxSkippedLines; n-- {
-		v.SkippedLines = append(v.SkippedLines, d.uvarint())
+	v.Strict, v.Symbolic, v.Skipped, v.Lines = d.Uvarint(), d.Uvarint(), d.Uvarint(), d.Uvarint()
+	for n := d.Uvarint(); n > 0 && !d.Bad && len(v.SkippedLines) < sym.MaxSkippedLines; n-- {
+		v.SkippedLines = append(v.SkippedLines, d.Uvarint())
 	}
 	for _, n := range t.counts.numbers() {
-		*n = d.uvarint()
+		*n = d.Uvarint()
 	}
-	t.names, t.paths = d.dictionary(), d.dictionary()
+	t.names, t.paths = d.Dictionary(), d.Dictionary()
 	for _, x := range t.indexes() {
 		x.decode(&d)
 	}
-	if d.bad || d.i != len(d.b) {
-		return nil, fault.New(fault.Malformed, "compiled symbols: the directory of %d bytes breaks off or goes on at byte %d", len(d.b), d.i)
+	if d.Bad || d.I != len(d.B) {
+		return nil, fault.New(fault.Malformed, "compiled symbols: the directory of %d bytes breaks off or goes on at byte %d", len(d.B), d.I)
 	}
 	return t, nil
 }
 
-// decode reads the place of an index. Whether the chunks are sound shows when
+// decode reads the place of an index. Whether the groups are sound shows when
 // they are used.
-func (x *index) decode(d *decoder) {
-	count := d.uvarint()
-	total := uint64(0)
-	for n := d.uvarint(); n > 0 && !d.bad; n-- {
-		c := chunk{base: d.uvarint(), first: uint32(total), count: uint32(min(d.uvarint(), maxChunk)), at: ref(d.uvarint())}
-		if c.count == 0 || len(x.chunks) > 0 && c.base < x.chunks[len(x.chunks)-1].base {
-			d.bad = true
+func (x *index) decode(d *packed.Decoder) {
+	count := d.Uvarint()
+	total, samples := uint64(0), 0
+	for n := d.Uvarint(); n > 0 && !d.Bad; n-- {
+		base := d.Uvarint()
+		c := chunk{first: uint32(total), count: uint32(min(d.Uvarint(), maxChunk)), sample: uint32(samples), at: ref(d.Uvarint())}
+		if c.count == 0 || len(x.bases) > 0 && base < x.bases[len(x.bases)-1] {
+			d.Bad = true
 			return
 		}
 		total += uint64(c.count)
+		samples += c.groups()
+		x.bases = append(x.bases, base)
 		x.chunks = append(x.chunks, c)
 	}
+	x.samples = d.Bytes(4 * uint64(samples))
 	if total != count || count >= ownerPublic {
-		d.bad = true
+		d.Bad = true
 	}
 	x.count = uint32(count)
-}
-
-// string reads a text with its length before it.
-func (d *decoder) string() string {
-	n := d.uvarint()
-	if n > maxDirectoryText || n > uint64(len(d.b)-d.i) {
-		d.bad = true
-		return ""
-	}
-	d.i += int(n)
-	return string(d.b[d.i-int(n) : d.i])
-}
-
-// append writes the texts of a dictionary, of which there may be none.
-func (d *dictionary) append(b []byte) []byte {
-	if d == nil {
-		return append(b, 0)
-	}
-	b = append(b, byte(len(d.texts)))
-	for _, t := range d.texts {
-		b = append(b, byte(len(t)))
-		b = append(b, t...)
-	}
-	return b
-}
-
-// dictionary reads the texts of a dictionary. It is good for unpacking alone.
-func (d *decoder) dictionary() *dictionary {
-	var x dictionary
-	for n := d.byte(); n > 0 && !d.bad; n-- {
-		t := d.string()
-		if len(t) > maxText || len(x.texts) == maxCodes {
-			d.bad = true
-			break
-		}
-		x.texts = append(x.texts, t)
-	}
-	x.fill()
-	return &x
 }

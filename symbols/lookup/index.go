@@ -2,26 +2,44 @@ package lookup
 
 import (
 	"encoding/binary"
+	"math"
 	"sort"
 )
 
-// maxChunk is how many entries of an index one block holds.
-const maxChunk = BlockSize / 8
+const (
+	// groupSize is how many entries of an index lie together, so that the keys of
+	// a group are a line of a processor's cache, and the values the line after.
+	groupSize = 16
+	// maxChunk is how many entries a chunk has at most. The lists of chunks and
+	// of the first keys of groups stay in the processor's cache even where there
+	// are a million entries.
+	maxChunk = 32 * groupSize
+	// cacheLine is what chunks are aligned to.
+	cacheLine = 64
+)
 
-// chunk is a run of entries of an index within one block: count keys of four
-// bytes, counted from base, and then as many values of four bytes.
+// chunk is a run of entries of an index within one block. It lies there in
+// groups: the keys of a group, counted from base, and then its values, of four
+// bytes each.
 type chunk struct {
-	base  uint64
-	first uint32 // position of its first entry in the index
-	count uint32
-	at    ref
+	first  uint32 // position of its first entry in the index
+	count  uint32
+	sample uint32 // position of its first sample
+	at     ref
 }
+
+// groups is how many groups a chunk has.
+func (c *chunk) groups() int { return (int(c.count) + groupSize - 1) / groupSize }
 
 // index maps sorted keys to values: addresses or ids to references. A key may
 // stand several times.
 type index struct {
+	bases  []uint64 // the first key of each chunk
 	chunks []chunk
-	count  uint32
+	// samples are the first keys of all groups, each of four bytes and counted
+	// from the base of its chunk.
+	samples []byte
+	count   uint32
 }
 
 // entry is one entry of an index.
@@ -32,67 +50,43 @@ type entry struct {
 
 // find returns the last entry whose key is not above key, and its position.
 func (x *index) find(s *blockStore, key uint64) (e entry, pos int, ok bool) {
-	lo, hi := 0, len(x.chunks)
-	for lo < hi {
-		m := int(uint(lo+hi) >> 1)
-		if x.chunks[m].base <= key {
-			lo = m + 1
-		} else {
-			hi = m
-		}
-	}
-	if lo == 0 {
+	n := len(x.bases)
+	if n == 0 || x.bases[0] > key {
 		return entry{}, 0, false
 	}
-	c := &x.chunks[lo-1]
-	keys, vals := c.data(s)
-	if keys == nil {
-		return entry{}, 0, false
-	}
-	want := uint32(min(key-c.base, 1<<32-1))
-	i := search(keys, int(c.count), want)
-	if i == 0 {
-		return entry{}, 0, false
-	}
-	return entry{c.base + uint64(key32(keys, i-1)), key32(vals, i-1)}, int(c.first) + i - 1, true
-}
-
-// search counts the n sorted keys that are not above want. Ids are mostly
-// dense, and addresses spread so evenly that the place of one is known nearly:
-// the search starts there, which touches far less memory than halving does.
-func search(keys []byte, n int, want uint32) int {
-	last := key32(keys, n-1)
-	switch {
-	case want >= last:
-		return n
-	case want < key32(keys, 0):
-		return 0
-	case int(last) == n-1:
-		return int(want) + 1
-	}
-	at := int(uint64(want) * uint64(n-1) / uint64(last))
-	end := n - 1 // keys[at] <= want < keys[end]
-	if step := 16; key32(keys, at) <= want {
-		for at+step < end && key32(keys, at+step) <= want {
-			at += step
-			step *= 2
-		}
-		end = min(end, at+step)
-	} else {
-		end = at
-		for at = max(end-step, 0); at > 0 && key32(keys, at) > want; at = max(end-step, 0) {
-			end = at
-			step *= 2
-		}
-	}
-	for n := end - at; n > 1; { // without branches on the keys, which nobody can predict
+	at := 0
+	for n > 1 { // without branches on the keys, which nobody can predict
 		half := n >> 1
-		if key32(keys, at+half) <= want {
+		if x.bases[at+half] <= key {
 			at += half
 		}
 		n -= half
 	}
-	return at + 1
+	c := &x.chunks[at]
+	base := x.bases[at]
+	want := uint32(min(key-base, math.MaxUint32))
+	samples := x.samples[4*c.sample:]
+	g := last(samples, c.groups(), want)
+	keys, vals := c.group(s, g)
+	if keys == nil {
+		return entry{}, 0, false
+	}
+	i := last(keys, len(keys)/4, want)
+	return entry{base + uint64(key32(keys, i)), key32(vals, i)}, int(c.first) + g*groupSize + i, true
+}
+
+// last is the place of the last of n sorted numbers that is not above want,
+// the first of which is not.
+func last(b []byte, n int, want uint32) int {
+	at := 0
+	for n > 1 {
+		half := n >> 1
+		if key32(b, at+half) <= want {
+			at += half
+		}
+		n -= half
+	}
+	return at
 }
 
 // get returns the last entry whose key is key.
@@ -110,39 +104,38 @@ func (x *index) at(s *blockStore, pos int) (entry, bool) {
 	if n == 0 {
 		return entry{}, false
 	}
-	c := &x.chunks[n-1]
-	keys, vals := c.data(s)
-	i := pos - int(c.first)
-	if keys == nil || i >= int(c.count) {
+	i := pos - int(x.chunks[n-1].first)
+	keys, vals := x.chunks[n-1].group(s, i/groupSize)
+	if i %= groupSize; i >= len(keys)/4 {
 		return entry{}, false
 	}
-	return entry{c.base + uint64(key32(keys, i)), key32(vals, i)}, true
+	return entry{x.bases[n-1] + uint64(key32(keys, i)), key32(vals, i)}, true
 }
 
 // all calls f for each entry in order until it returns false.
 func (x *index) all(s *blockStore, f func(pos int, e entry) bool) {
-	for i := range x.chunks {
-		c := &x.chunks[i]
-		keys, vals := c.data(s)
-		if keys == nil {
-			continue
-		}
-		for j := range int(c.count) {
-			if !f(int(c.first)+j, entry{c.base + uint64(key32(keys, j)), key32(vals, j)}) {
-				return
+	for n := range x.chunks {
+		c := &x.chunks[n]
+		for g := range c.groups() {
+			keys, vals := c.group(s, g)
+			for i := range len(keys) / 4 {
+				if !f(int(c.first)+g*groupSize+i, entry{x.bases[n] + uint64(key32(keys, i)), key32(vals, i)}) {
+					return
+				}
 			}
 		}
 	}
 }
 
-// data returns the keys and the values of a chunk, nil when they are damaged.
-func (c *chunk) data(s *blockStore) (keys, vals []byte) {
+// group returns the keys and the values of a group, nil when they are damaged.
+func (c *chunk) group(s *blockStore, g int) (keys, vals []byte) {
 	b := s.from(c.at)
-	n := uint64(c.count) * 4
-	if n == 0 || uint64(len(b)) < 2*n {
+	n := min(int(c.count)-g*groupSize, groupSize) * 4
+	from := g * groupSize * 8
+	if n <= 0 || len(b) < from+2*n {
 		return nil, nil
 	}
-	return b[:n:n], b[n : 2*n : 2*n]
+	return b[from : from+n : from+n], b[from+n : from+2*n : from+2*n]
 }
 
 func key32(b []byte, i int) uint32 { return binary.LittleEndian.Uint32(b[i*4:]) }
@@ -152,23 +145,32 @@ func (w *blockWriter) addIndex(entries []entry) index {
 	x := index{count: uint32(len(entries))}
 	var buf []byte
 	for done := 0; done < len(entries); {
-		limit := w.room() / 8
-		if limit < maxChunk/8 {
+		w.align(cacheLine)
+		limit := min(w.room()/8, maxChunk)
+		if limit < maxChunk/8 { // the rest of the block is not worth it
 			limit = maxChunk
 		}
 		rest := entries[done:]
+		base := rest[0].key
 		n := 0
-		for n < len(rest) && n < limit && rest[n].key-rest[0].key < 1<<32 {
+		for n < len(rest) && n < limit && rest[n].key-base <= math.MaxUint32 {
 			n++
 		}
 		buf = buf[:0]
-		for _, e := range rest[:n] {
-			buf = binary.LittleEndian.AppendUint32(buf, uint32(e.key-rest[0].key))
+		x.bases = append(x.bases, base)
+		c := chunk{first: uint32(done), count: uint32(n), sample: uint32(len(x.samples) / 4)}
+		for g := 0; g < n; g += groupSize {
+			group := rest[g:min(g+groupSize, n)]
+			x.samples = binary.LittleEndian.AppendUint32(x.samples, uint32(group[0].key-base))
+			for _, e := range group {
+				buf = binary.LittleEndian.AppendUint32(buf, uint32(e.key-base))
+			}
+			for _, e := range group {
+				buf = binary.LittleEndian.AppendUint32(buf, e.val)
+			}
 		}
-		for _, e := range rest[:n] {
-			buf = binary.LittleEndian.AppendUint32(buf, e.val)
-		}
-		x.chunks = append(x.chunks, chunk{base: rest[0].key, first: uint32(done), count: uint32(n), at: w.add(buf)})
+		c.at = w.add(buf)
+		x.chunks = append(x.chunks, c)
 		done += n
 	}
 	return x

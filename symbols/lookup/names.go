@@ -2,33 +2,12 @@ package lookup
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
-	"slices"
 	"strings"
 	"unicode/utf8"
 	"unsafe"
-)
 
-// Names are most of a symbol file and much alike. They are packed with a
-// dictionary of up to 127 short texts that is made from the first names of
-// the file: a byte below 128 stands for itself, one from 128 on for a text of
-// the dictionary, and escape for the byte that follows it. Packing looks at
-// each byte once or twice, unpacking copies.
-const (
-	firstCode = 128
-	escape    = 255
-	maxCodes  = escape - firstCode
-	// maxText is the longest text of a dictionary: what fits a word.
-	maxText = 8
-	// sampleSize is how much is looked at to make a dictionary, and how much a
-	// file has to have before it gets one.
-	sampleSize = 64 << 10
-	// trainRounds is how often the dictionary is refined: each round joins the
-	// texts of the round before.
-	trainRounds = 6
-	// hashBits is the size of the table of texts of three bytes and more.
-	hashBits = 12
+	"mayday/symbols/lookup/packed"
 )
 
 // Forms of a packed name, in the low bits of its length.
@@ -39,201 +18,14 @@ const (
 	formBits = 2
 )
 
-// dictionary packs names.
-type dictionary struct {
-	texts []string
-	// long finds a text by the hash of its first three bytes, short by its
-	// first two; a code of 0 is none.
-	long  []dictText
-	short []uint8
-	// words and sizes are what each byte of a packed name stands for; nothing
-	// for escape and codes that are not used.
-	words [256]uint64
-	sizes [256]uint8
-}
-
-// dictText is a text of a dictionary as a word of its bytes.
-type dictText struct {
-	word uint64
-	size uint8
-	code uint8
-}
-
-func hash3(word uint64) uint64 {
-	return (word & 0xffffff) * 0x9E3779B97F4A7C15 >> (64 - hashBits)
-}
-
-// newDictionary makes a dictionary of texts; of two that share a place in a
-// table the first counts.
-func newDictionary(texts []string) *dictionary {
-	d := &dictionary{long: make([]dictText, 1<<hashBits), short: make([]uint8, 1<<16)}
-	for _, t := range texts {
-		if len(t) < 2 || len(t) > maxText || len(d.texts) == maxCodes {
-			continue
-		}
-		var b [8]byte
-		copy(b[:], t)
-		e := dictText{word: binary.LittleEndian.Uint64(b[:]), size: uint8(len(t)), code: uint8(firstCode + len(d.texts))}
-		if e.size == 2 {
-			if d.short[uint16(e.word)] != 0 {
-				continue
-			}
-			d.short[uint16(e.word)] = e.code
-		} else {
-			p := &d.long[hash3(e.word)]
-			if p.code != 0 {
-				continue
-			}
-			*p = e
-		}
-		d.texts = append(d.texts, t)
-	}
-	d.fill()
-	return d
-}
-
-// match finds the code for the start of word, of which n bytes count, and how
-// many bytes it stands for. Code 0 is none.
-func (d *dictionary) match(word uint64, n int) (code, size uint8) {
-	if e := d.long[hash3(word)]; e.code != 0 && int(e.size) <= n && word&(1<<(8*e.size)-1) == e.word {
-		return e.code, e.size
-	}
-	if c := d.short[uint16(word)]; c != 0 && n >= 2 {
-		return c, 2
-	}
-	return 0, 1
-}
-
-// pack appends the packed form of t to b.
-func (d *dictionary) pack(b, t []byte) []byte {
-	for len(t) > 0 {
-		var word uint64
-		if len(t) >= 8 {
-			word = binary.LittleEndian.Uint64(t)
-		} else {
-			for i, c := range t {
-				word |= uint64(c) << (8 * i)
-			}
-		}
-		code, size := d.match(word, len(t))
-		switch {
-		case code != 0:
-			b = append(b, code)
-		case t[0] < firstCode:
-			b = append(b, t[0])
-		default:
-			b = append(b, escape, t[0])
-		}
-		t = t[size:]
-	}
-	return b
-}
-
-// fill prepares unpacking: each byte stands for a word of so many bytes.
-func (d *dictionary) fill() {
-	for c := range firstCode {
-		d.words[c], d.sizes[c] = uint64(c), 1
-	}
-	for i, t := range d.texts {
-		var b [8]byte
-		copy(b[:], t)
-		d.words[firstCode+i], d.sizes[firstCode+i] = binary.LittleEndian.Uint64(b[:]), uint8(len(t))
-	}
-}
-
-// unpack returns the text of a packed form.
-func (d *dictionary) unpack(p []byte) []byte {
-	n := 0
-	for _, c := range p {
-		n += int(d.sizes[c])
-	}
-	escapes := bytes.Count(p, []byte{escape})
-	// Words are written whole: the last one needs room behind its text.
-	b := make([]byte, n+escapes+maxText)
-	j := 0
-	for i := 0; i < len(p); i++ {
-		c := p[i]
-		if c == escape {
-			if i++; i < len(p) {
-				b[j] = p[i]
-				j++
-			}
-			continue
-		}
-		binary.LittleEndian.PutUint64(b[j:], d.words[c])
-		j += int(d.sizes[c])
-	}
-	return b[:j:j]
-}
-
-// train makes a dictionary for texts like the sample.
-func train(sample []byte) *dictionary {
-	d := newDictionary(nil)
-	for range trainRounds {
-		counts := map[string]int{}
-		last := ""
-		for t := sample; len(t) > 0; {
-			var w [8]byte
-			n := copy(w[:], t)
-			_, size := d.match(binary.LittleEndian.Uint64(w[:]), n)
-			cur := string(t[:size])
-			t = t[size:]
-			if cur == "\n" { // names end here: nothing spans two
-				last = ""
-				continue
-			}
-			if len(cur) > 1 {
-				counts[cur] += len(cur) - 1
-			}
-			if joined := last + cur; last != "" && len(joined) <= maxText {
-				counts[joined] += len(joined) - 1
-			}
-			last = cur
-		}
-		texts := make([]string, 0, len(counts))
-		for t := range counts {
-			texts = append(texts, t)
-		}
-		slices.SortFunc(texts, func(a, b string) int { return cmp.Or(counts[b]-counts[a], cmp.Compare(a, b)) })
-		d = newDictionary(texts)
-	}
-	return d
-}
-
-// namePacker packs the names of one kind: raw until there is a dictionary.
-type namePacker struct {
-	form   byte
-	raw    bool // always
-	dict   *dictionary
-	sample []byte
-	buf    []byte
-}
-
-// pack returns the form and the bytes to keep of t, valid until the next call.
-func (n *namePacker) pack(t []byte) (form byte, packed []byte) {
-	if n.raw {
-		return formRaw, t
-	}
-	if n.dict == nil {
-		n.sample = append(append(n.sample, t[:min(len(t), 1024)]...), '\n')
-		if len(n.sample) >= sampleSize {
-			n.dict = train(n.sample)
-			n.sample = nil
-		}
-		return formRaw, t
-	}
-	n.buf = n.dict.pack(n.buf[:0], t)
-	return n.form, n.buf
-}
-
 // text returns the text at r. The bytes belong to the table.
 func (t *Table) text(r ref) []byte {
-	b, form := t.packed(r)
+	b, form := t.kept(r)
 	switch form {
 	case formName:
-		return t.names.unpack(b)
+		return t.names.Unpack(b)
 	case formPath:
-		return t.paths.unpack(b)
+		return t.paths.Unpack(b)
 	}
 	return b
 }
@@ -241,12 +33,12 @@ func (t *Table) text(r ref) []byte {
 // name returns the text at r as a string; bytes that are no UTF-8 are replaced,
 // as answers are JSON.
 func (t *Table) name(r ref) string {
-	b, form := t.packed(r)
+	b, form := t.kept(r)
 	switch {
 	case form == formName:
-		b = t.names.unpack(b)
+		b = t.names.Unpack(b)
 	case form == formPath:
-		b = t.paths.unpack(b)
+		b = t.paths.Unpack(b)
 	default:
 		b = bytes.Clone(b)
 	}
@@ -256,8 +48,8 @@ func (t *Table) name(r ref) string {
 	return unsafe.String(unsafe.SliceData(b), len(b)) // nobody else has b
 }
 
-// packed returns the bytes kept at r and their form.
-func (t *Table) packed(r ref) ([]byte, uint64) {
+// kept returns the bytes kept at r and their form.
+func (t *Table) kept(r ref) ([]byte, uint64) {
 	b := t.store.from(r)
 	head, k := binary.Uvarint(b)
 	n := head >> formBits
@@ -265,4 +57,22 @@ func (t *Table) packed(r ref) ([]byte, uint64) {
 		return nil, formRaw
 	}
 	return b[k : k+int(n)], head & (1<<formBits - 1)
+}
+
+// namePacker packs the names of one kind.
+type namePacker struct {
+	form  byte // of those that are packed; formRaw packs none
+	names packed.Names
+}
+
+// pack returns the form and the bytes to keep of t, valid until the next call.
+func (n *namePacker) pack(t []byte) (form byte, b []byte) {
+	if n.form == formRaw {
+		return formRaw, t
+	}
+	b, ok := n.names.Pack(t)
+	if !ok {
+		return formRaw, b
+	}
+	return n.form, b
 }

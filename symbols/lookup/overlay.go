@@ -34,7 +34,7 @@ func overlays(t *Table, funcs []item, publics []public) (symbolic, parity []entr
 		for q < len(addresses) && addresses[q] <= last {
 			q++
 		}
-		leaves := j == i+1 && funcs[i].odd && leavesFunction(t, funcs[i])
+		leaves := j == i+1 && funcs[i].leaves
 		if j > i+1 || q > p || leaves {
 			next := uint64(ownerDefault) // an address beyond those of the cluster
 			haveNext := j < len(funcs)
@@ -69,12 +69,6 @@ func publicAddresses(publics []public) []uint64 {
 	return out
 }
 
-// leavesFunction reports whether an INLINE range reaches beyond its function.
-func leavesFunction(t *Table, f item) bool {
-	d := decoder{b: t.store.from(f.at)}
-	return f.last > f.start+d.head().size-1
-}
-
 // cluster is a run of functions that overlap.
 type cluster struct {
 	t         *Table
@@ -104,14 +98,13 @@ type claim struct {
 func (c *cluster) symbolic(out []entry, from, to int) []entry {
 	var claims []claim
 	for i, f := range c.funcs {
-		d := decoder{b: c.t.store.from(f.at)}
-		hd := d.head()
-		list := marks(&d, hd, f.start)
+		fn, _ := c.t.function(f.start, f.at)
+		list := fn.Marks()
 		c.marks = append(c.marks, len(list))
 		for _, at := range list {
 			claims = append(claims, claim{at: at, by: i})
 		}
-		if end := f.start + hd.size; end > f.start {
+		if end := f.start + f.size; end > f.start {
 			claims = append(claims, claim{at: end, by: i, none: true})
 		}
 	}
@@ -162,8 +155,8 @@ func (c *cluster) answers(m claim, at uint64) bool {
 		return true
 	}
 	var h Hit
-	f := c.funcs[m.by]
-	return c.t.evaluate(&h, f.start, c.t.store.from(f.at), at, false)
+	f, ok := c.t.function(c.funcs[m.by].start, c.funcs[m.by].at)
+	return ok && f.Answer(&h, at, false)
 }
 
 // close ends the runs of a cluster where the next record starts.
@@ -187,8 +180,7 @@ func (c *cluster) parity(out []entry) []entry {
 	ends := make([]uint64, len(c.funcs))
 	for i, f := range c.funcs {
 		order[i] = i
-		d := decoder{b: c.t.store.from(f.at)}
-		ends[i] = f.start + d.head().size - 1
+		ends[i] = f.start + f.size - 1
 	}
 	slices.SortStableFunc(order, func(x, y int) int {
 		return cmp.Or(cmp.Compare(c.funcs[x].start, c.funcs[y].start), cmp.Compare(ends[x], ends[y]))

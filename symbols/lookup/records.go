@@ -3,6 +3,8 @@ package lookup
 import (
 	"mayday/app/fault"
 	"mayday/symbols"
+	"mayday/symbols/lookup/function"
+	"mayday/symbols/lookup/packed"
 	"mayday/symbols/sym"
 )
 
@@ -77,25 +79,24 @@ func merge(t *Table, a, b *index, f func(entry) bool) {
 
 // function hands out a FUNC with its INLINE and line records.
 func (w *recordWriter) function(e entry) bool {
-	d := decoder{b: w.t.store.from(ref(e.val))}
-	hd := d.head()
-	w.r = sym.Record{Kind: sym.KindFunc, Address: e.key, Size: hd.size, ParamSize: hd.param, Multiple: hd.flags&funcMultiple != 0, Text: w.t.text(hd.name)}
-	if d.bad || !w.put() {
+	f, ok := w.t.function(e.key, ref(e.val))
+	w.r = sym.Record{Kind: sym.KindFunc, Address: e.key, Size: f.Size, ParamSize: f.ParamSize, Multiple: f.Flags&function.Multiple != 0, Text: w.t.text(ref(f.Name))}
+	if !ok || !w.put() {
 		return false
 	}
-	spans, lines := unpack(&d, hd, e.key)
+	spans, lines := f.Records()
 	for i := 0; i < len(spans); {
 		s := spans[i]
-		w.r = sym.Record{Kind: sym.KindInline, Depth: s.depth, Line: s.line, File: s.file, Origin: s.origin, OldInline: s.file == sym.NoFile}
-		for first := i; i < len(spans) && (i == first || spans[i].more); i++ {
-			w.r.Ranges = append(w.r.Ranges, sym.Range{Address: spans[i].start, Size: spans[i].size})
+		w.r = sym.Record{Kind: sym.KindInline, Depth: s.Depth, Line: s.Line, File: s.File, Origin: s.Origin, OldInline: s.File == sym.NoFile}
+		for first := i; i < len(spans) && (i == first || spans[i].More); i++ {
+			w.r.Ranges = append(w.r.Ranges, sym.Range{Address: spans[i].Start, Size: spans[i].Size})
 		}
 		if !w.put() {
 			return false
 		}
 	}
 	for _, l := range lines {
-		w.r = sym.Record{Kind: sym.KindLine, Address: l.start, Size: l.size, Line: l.line, File: l.file}
+		w.r = sym.Record{Kind: sym.KindLine, Address: l.Start, Size: l.Size, Line: l.Line, File: l.File}
 		if !w.put() {
 			return false
 		}
@@ -105,13 +106,13 @@ func (w *recordWriter) function(e entry) bool {
 
 // publics hands out the PUBLIC records of one address.
 func (w *recordWriter) publics(_ int, e entry) bool {
-	d := decoder{b: w.t.store.from(ref(e.val))}
-	for n := d.uvarint(); n > 0; n-- {
-		flags, param, name := d.byte(), uint32(d.uvarint()), ref(d.uint32())
-		if d.bad {
+	d := packed.Decoder{B: w.t.store.from(ref(e.val))}
+	for n := d.Uvarint(); n > 0; n-- {
+		flags, param, name := d.Byte(), uint32(d.Uvarint()), ref(d.Uint32())
+		if d.Bad {
 			break
 		}
-		w.r = sym.Record{Kind: sym.KindPublic, Address: e.key, ParamSize: param, Multiple: flags&funcMultiple != 0, Text: w.t.text(name)}
+		w.r = sym.Record{Kind: sym.KindPublic, Address: e.key, ParamSize: param, Multiple: flags&function.Multiple != 0, Text: w.t.text(name)}
 		if !w.put() {
 			return false
 		}
@@ -138,17 +139,17 @@ func (w *recordWriter) win(list int, e entry) bool {
 
 // cfi hands out a STACK CFI INIT record and those that follow it.
 func (w *recordWriter) cfi(e entry) bool {
-	d := decoder{b: w.t.store.from(ref(e.val))}
-	w.r = sym.Record{Kind: sym.KindCFIInit, Address: e.key, Size: d.uvarint()}
-	w.r.Text = []byte(w.t.rule(d.uvarint()))
-	if d.bad || !w.put() {
+	d := packed.Decoder{B: w.t.store.from(ref(e.val))}
+	w.r = sym.Record{Kind: sym.KindCFIInit, Address: e.key, Size: d.Uvarint()}
+	w.r.Text = []byte(w.t.rule(d.Uvarint()))
+	if d.Bad || !w.put() {
 		return false
 	}
 	at := e.key
-	for n := d.uvarint(); n > 0; n-- {
-		at += d.zigzag()
-		rule := d.uvarint()
-		if d.bad {
+	for n := d.Uvarint(); n > 0; n-- {
+		at += d.Zigzag()
+		rule := d.Uvarint()
+		if d.Bad {
 			break
 		}
 		w.r = sym.Record{Kind: sym.KindCFI, Address: at, Text: []byte(w.t.rule(rule))}

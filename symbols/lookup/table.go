@@ -14,13 +14,14 @@
 //   - symbols.Best lays functions out as symbolic does, and finds PUBLIC records
 //     as the walker needs them.
 //
-// What the readings share is packed in function.go and found by index.go; where
-// they differ is in rules.go (within a function) and overlay.go (between them).
+// Functions are packed by package function, which also knows how the readings
+// differ within one; where they differ between functions is in overlay.go.
 package lookup
 
 import (
 	"mayday/symbols"
-	"mayday/symbols/sym"
+	"mayday/symbols/lookup/function"
+	"mayday/symbols/lookup/packed"
 )
 
 // Counts are how many records of each kind were read.
@@ -41,7 +42,7 @@ type Table struct {
 	// where INLINE_ORIGIN records carry a file number before the name.
 	oldInlines bool
 
-	names, paths *dictionary // of packed names; nil: none are packed
+	names, paths *packed.Dictionary // of packed names; nil: none are packed
 
 	funcs, idleFuncs       index // address → packed function
 	publics                index // address → packed PUBLIC records of the address
@@ -68,208 +69,33 @@ func (t *Table) Damaged() bool { return t.store.bad.Load() }
 // View is the table under one reading.
 func (t *Table) View(r symbols.Reading) View { return View{t: t, reading: r} }
 
-// Call is the call site of an inlined call, in ids.
-type Call struct{ Line, File, Origin uint32 }
-
 // Hit is the answer of a lookup in ids of the symbol file. It may be used for
 // many lookups, one after the other, which then allocate nothing.
-type Hit struct {
-	Address, Size uint64
-	ParamSize     uint32
-	Multiple      bool
-	Public        bool
-	HasLine       bool
-	Line, File    uint32 // of the innermost code
-	// Calls are the sites of inlined calls, outermost first.
-	Calls []Call
-	name  ref
-}
+type Hit = function.Hit
 
-func (h *Hit) setLine(line, file uint32) { h.HasLine, h.Line, h.File = true, line, file }
+// Call is the call site of an inlined call, in ids.
+type Call = function.Call
 
-// setCall notes the call site at a depth.
-func (h *Hit) setCall(depth uint32, c Call) {
-	if depth > maxNesting {
-		return
-	}
-	for uint32(len(h.Calls)) <= depth {
-		h.Calls = append(h.Calls, Call{})
-	}
-	h.Calls[depth] = c
-}
-
-// setHead fills in what the front of a packed function says.
-func (h *Hit) setHead(start uint64, hd head) {
-	h.Address, h.Size, h.ParamSize, h.name = start, hd.size, hd.param, hd.name
-	h.Multiple, h.Public = hd.flags&funcMultiple != 0, false
-	h.HasLine, h.Line, h.File = false, 0, 0
-	h.Calls = h.Calls[:0]
-}
-
-// evaluate answers for p by the records of the packed function b. It reports
-// false where symbolic knows nothing: behind an inlined call, before the next
-// line.
-func (t *Table) evaluate(h *Hit, start uint64, b []byte, p uint64, parity bool) bool {
-	d := decoder{b: b}
-	hd := d.head()
-	return answer(h, &d, hd, start, p, parity)
-}
-
-// answer is evaluate with the front of the function read.
-func answer(h *Hit, d *decoder, hd head, start, p uint64, parity bool) bool {
-	h.setHead(start, hd)
-	switch {
-	case d.bad:
-		return false
-	case hd.flags&funcOdd == 0:
-		return quick(h, d, hd, start, p, parity)
-	case parity:
-		layOutParity(h, d, hd, start, p)
-		return true
-	}
-	return layOut(h, d, hd, start, p)
-}
-
-// quick answers for p in a function whose records nest as they should. The
-// answer changes at marks: the start of the function, of each line, and start
-// and end of each INLINE range. Symbolic answers for the last mark at or
-// before p, so that a gap between lines goes on with the line before;
-// minidump-stackwalk answers for p itself.
-func quick(h *Hit, d *decoder, hd head, start, p uint64, parity bool) bool {
-	b, i := d.b, d.i
-	mark, afterCall := start, false
-	if hd.flags&funcInlines != 0 {
-		i, mark, afterCall = quickCalls(h, b, i, start, p)
-	}
-	at, i := quickLine(b, i, start, p)
-	switch {
-	case i >= beyond:
-		return false
-	case at.size == 0:
-	case parity:
-		if p-at.start < at.size {
-			h.setLine(at.line, at.file)
-		}
-	default:
-		if at.start >= mark {
-			mark, afterCall = at.start, false
-		}
-		if mark-at.start < at.size {
-			h.setLine(at.line, at.file)
-		}
-	}
-	return parity || !afterCall || h.HasLine || len(h.Calls) > 0
-}
-
-// quickCalls reads all INLINE ranges from i on, as spanReader does, and notes
-// those that cover p. It returns the last mark at or before p and whether it
-// is the end of a range.
-func quickCalls(h *Hit, b []byte, i int, start, p uint64) (next int, mark uint64, end bool) {
-	n, i := number(b, i)
-	mark = start
-	var depth, first uint32
-	var c Call
-	address := start
-	begun := false
-	for ; n > 0 && i < len(b); n-- {
-		tag := b[i]
-		i++
-		var v, size uint64
-		if depth += uint32(tag&inlineDepth) - 3; tag&inlineDepth == 7 {
-			v, i = number(b, i)
-			depth = uint32(v)
-		}
-		v, i = number(b, i)
-		address += signed(v)
-		size, i = number(b, i)
-		if tag&inlineMore == 0 {
-			v, i = number(b, i)
-			c.Line = uint32(v)
-			switch {
-			case tag&inlineNoFile != 0:
-				c.File = sym.NoFile
-			case tag&inlineFirst != 0:
-				c.File = first
-			case tag&inlineSameFile == 0:
-				v, i = number(b, i)
-				c.File = uint32(v)
-			}
-			if !begun {
-				begun, first = true, c.File
-			}
-			v, i = number(b, i)
-			c.Origin = uint32(v)
-		}
-		switch {
-		case p < address:
-		case p-address < size:
-			if address > mark {
-				mark, end = address, false
-			}
-			h.setCall(depth, c)
-		case address+size > mark:
-			mark, end = address+size, true
-		}
-	}
-	return i, mark, end
-}
-
-// quickLine reads the lines from i on, as lineReader does, up to the last that
-// starts at or before p.
-func quickLine(b []byte, i int, start, p uint64) (at srcLine, next int) {
-	n, i := number(b, i)
-	end := start
-	var line, file, first uint32
-	begun := false
-	for ; n > 0 && i < len(b); n-- {
-		tag := b[i]
-		i++
-		var v uint64
-		from := end
-		if tag&lineGap != 0 {
-			v, i = number(b, i)
-			from += signed(v)
-		}
-		size := uint64(tag >> lineSizeBit)
-		if size == 0 {
-			size, i = number(b, i)
-		}
-		v, i = number(b, i)
-		line += uint32(signed(v))
-		switch tag & lineFileMask {
-		case lineFileFirst:
-			file = first
-		case lineFileGiven:
-			v, i = number(b, i)
-			file = uint32(v)
-			if !begun {
-				first = file
-			}
-		}
-		begun = true
-		if from > p {
-			break
-		}
-		at = srcLine{from, size, line, file}
-		end = from + size
-	}
-	return at, i
+// function reads the front of the function that starts at an address and is
+// packed at r.
+func (t *Table) function(start uint64, r ref) (function.Function, bool) {
+	return function.At(t.store.from(r), start)
 }
 
 // public fills in the PUBLIC record at an address: the first of those that
 // share it, or the last by parameter size and name.
 func (t *Table) public(h *Hit, e entry, last bool) bool {
-	d := decoder{b: t.store.from(ref(e.val))}
+	d := packed.Decoder{B: t.store.from(ref(e.val))}
 	found := false
-	for n := d.uvarint(); n > 0; n-- {
-		flags, param, name := d.byte(), uint32(d.uvarint()), ref(d.uint32())
-		if d.bad {
+	for n := d.Uvarint(); n > 0; n-- {
+		flags, param, name := d.Byte(), uint32(d.Uvarint()), ref(d.Uint32())
+		if d.Bad {
 			break
 		}
 		if found && (!last || !t.publicAfter(h, param, name)) {
 			continue
 		}
-		h.setHead(e.key, head{flags: flags, param: param, name: name})
+		h.SetHead(e.key, &function.Head{Flags: flags, ParamSize: param, Name: uint32(name)})
 		h.Public, found = true, true
 		if !last {
 			break
@@ -283,7 +109,7 @@ func (t *Table) publicAfter(h *Hit, param uint32, name ref) bool {
 	if param != h.ParamSize {
 		return param > h.ParamSize
 	}
-	return string(t.text(name)) >= string(t.text(h.name))
+	return string(t.text(name)) >= string(t.text(ref(h.Name)))
 }
 
 // symbolic finds what covers p by symbolic's rules. With functionsOnly a
@@ -296,15 +122,14 @@ func (t *Table) symbolic(h *Hit, p uint64, functionsOnly bool) bool {
 	}
 	f, _, haveFunc := t.funcs.find(&t.store, p)
 	if haveFunc {
-		d := decoder{b: t.store.from(ref(f.val))}
-		hd := d.head()
-		if d.bad {
+		fn, ok := t.function(f.key, ref(f.val))
+		if !ok {
 			return false
 		}
-		if p-f.key < hd.size {
-			return answer(h, &d, hd, f.key, p, false)
+		if p-f.key < fn.Size {
+			return fn.Answer(h, p, false)
 		}
-		f.key += hd.size
+		f.key += fn.Size
 	}
 	if functionsOnly {
 		return false
@@ -323,7 +148,11 @@ func (t *Table) owner(h *Hit, owner uint32, p uint64) bool {
 		return ok && t.public(h, e, false)
 	}
 	e, ok := t.funcs.at(&t.store, int(owner))
-	return ok && t.evaluate(h, e.key, t.store.from(ref(e.val)), p, false)
+	if !ok {
+		return false
+	}
+	fn, ok := t.function(e.key, ref(e.val))
+	return ok && fn.Answer(h, p, false)
 }
 
 // walker finds what covers p by the rules of minidump-stackwalk: a FUNC, or
@@ -336,17 +165,16 @@ func (t *Table) walker(h *Hit, p uint64, linesToo bool) bool {
 		}
 	}
 	if haveFunc {
-		d := decoder{b: t.store.from(ref(f.val))}
-		hd := d.head()
-		if d.bad {
+		fn, ok := t.function(f.key, ref(f.val))
+		if !ok {
 			return false
 		}
-		if p-f.key < hd.size {
+		if p-f.key < fn.Size {
 			if !linesToo {
-				h.setHead(f.key, hd)
+				h.SetHead(f.key, &fn.Head)
 				return true
 			}
-			return answer(h, &d, hd, f.key, p, true)
+			return fn.Answer(h, p, true)
 		}
 	}
 	return t.walkerPublic(h, p, f.key, haveFunc)
@@ -366,20 +194,20 @@ func (t *Table) cfiAt(p uint64, byText bool) (symbols.CFI, bool) {
 	if !ok {
 		return symbols.CFI{}, false
 	}
-	d := decoder{b: t.store.from(ref(e.val))}
-	c := symbols.CFI{Start: e.key, Size: d.uvarint()}
-	if d.bad || p-e.key >= c.Size {
+	d := packed.Decoder{B: t.store.from(ref(e.val))}
+	c := symbols.CFI{Start: e.key, Size: d.Uvarint()}
+	if d.Bad || p-e.key >= c.Size {
 		return symbols.CFI{}, false
 	}
-	c.Init = t.rule(d.uvarint())
+	c.Init = t.rule(d.Uvarint())
 	at := e.key
 	sorted := true
 	var rows []cfiRow
-	for n := d.uvarint(); n > 0; n-- {
+	for n := d.Uvarint(); n > 0; n-- {
 		before := at
-		at += d.zigzag()
-		rule := d.uvarint()
-		if d.bad {
+		at += d.Zigzag()
+		rule := d.Uvarint()
+		if d.Bad {
 			break
 		}
 		sorted = sorted && (at > before || at == before && !byText)
@@ -420,14 +248,14 @@ func (t *Table) winAt(list int, p uint64) *symbols.WinFrame {
 
 // winRecord unpacks a STACK WIN record and tells how much of its range counts.
 func (t *Table) winRecord(list int, e entry) (*symbols.WinFrame, uint64) {
-	d := decoder{b: t.store.from(ref(e.val))}
-	covers := d.uvarint()
-	w := &symbols.WinFrame{Address: e.key, Size: uint32(d.uvarint())}
+	d := packed.Decoder{B: t.store.from(ref(e.val))}
+	covers := d.Uvarint()
+	w := &symbols.WinFrame{Address: e.key, Size: uint32(d.Uvarint())}
 	for _, v := range []*uint32{&w.Prolog, &w.Epilog, &w.ParamSize, &w.SavedRegsSize, &w.LocalsSize, &w.MaxStack} {
-		*v = uint32(d.uvarint())
+		*v = uint32(d.Uvarint())
 	}
-	text := t.rule(d.uvarint())
-	if d.bad {
+	text := t.rule(d.Uvarint())
+	if d.Bad {
 		return nil, 0
 	}
 	if list == 1 {

@@ -73,7 +73,7 @@ func (v View) Function(offset uint64) (symbols.Function, bool) {
 }
 
 func (v View) function(h *Hit) symbols.Function {
-	name := v.t.name(h.name)
+	name := v.t.name(ref(h.Name))
 	if name == "" && v.reading == symbols.Symbolicate {
 		name = unknownName
 	}
@@ -137,7 +137,7 @@ func (v View) source(file, line uint32, have bool) (string, bool, uint32, bool) 
 	}
 	name := v.t.name(ref(at))
 	if v.reading == symbols.Symbolicate {
-		if name = NormalizePath(name); name == "" {
+		if name = symbols.NormalizePath(name); name == "" {
 			return "", false, 0, false
 		}
 	}

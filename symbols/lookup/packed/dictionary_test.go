@@ -1,4 +1,4 @@
-package lookup
+package packed
 
 import (
 	"bytes"
@@ -34,7 +34,7 @@ func TestDictionary(t *testing.T) {
 	long, short := 0, 0
 	for _, n := range append(names, "", "x", "xy", "\xff\x80é", "\n\n", "\x7f\x00") {
 		p := d.pack(nil, []byte(n))
-		if got := d.unpack(p); string(got) != n {
+		if got := d.Unpack(p); string(got) != n {
 			t.Fatalf("%q packs to %x, which is %q", n, p, got)
 		}
 		long, short = long+len(n), short+len(p)
@@ -49,9 +49,9 @@ func FuzzUnpack(f *testing.F) {
 	f.Add([]byte("\xff\xff"), []byte("\x80\xfe\xff\x80"))
 	f.Fuzz(func(t *testing.T, sample, b []byte) {
 		d := train(sample[:min(len(sample), 4096)])
-		if got := d.unpack(d.pack(nil, b)); !bytes.Equal(got, b) {
+		if got := d.Unpack(d.pack(nil, b)); !bytes.Equal(got, b) {
 			t.Fatalf("got %q, want %q", got, b)
 		}
-		d.unpack(b)
+		d.Unpack(b)
 	})
 }

@@ -1,0 +1,141 @@
+package function
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"mayday/symbols/sym"
+)
+
+// maxGrowth bounds how many pieces the ranges of an odd function may be cut
+// into, times their number, for columns: a small file must not become large.
+const maxGrowth = 3
+
+// Packer packs one function at a time.
+type Packer struct {
+	head    Head
+	address uint64
+	spans   []Span
+	lines   []Line
+	lineEnd uint64
+	// regular says that each line starts where the one before ended or later,
+	// and lies within the function.
+	regular bool
+	sorted  []Span
+	files   fileTable
+	out     []byte
+}
+
+// Begin starts a function whose name is kept at name.
+func (p *Packer) Begin(r *sym.Record, name uint32) {
+	p.address = r.Address
+	p.head = Head{Size: r.Size, ParamSize: r.ParamSize, Name: name}
+	if r.Multiple {
+		p.head.Flags |= Multiple
+	}
+	p.spans, p.lines = p.spans[:0], p.lines[:0]
+	p.lineEnd, p.regular = r.Address, true
+}
+
+// Inline adds an INLINE record.
+func (p *Packer) Inline(r *sym.Record) {
+	for i, g := range r.Ranges {
+		p.spans = append(p.spans, Span{Start: g.Address, Size: g.Size, Depth: r.Depth, Line: r.Line, File: r.File, Origin: r.Origin, More: i > 0})
+	}
+}
+
+// Line adds a line record.
+func (p *Packer) Line(r *sym.Record) {
+	off := r.Address - p.address
+	if r.Size == 0 || off < p.lineEnd-p.address || off >= p.head.Size || r.Size > p.head.Size-off {
+		p.regular = false
+	}
+	p.lines = append(p.lines, Line{r.Address, r.Size, r.Line, r.File})
+	p.lineEnd = r.Address + r.Size
+}
+
+// Packed is a packed function and what the table needs to know of it.
+type Packed struct {
+	Bytes []byte // valid until the packer is used again
+	// Start and Size are those of the FUNC record, Last is the last address that
+	// the function or one of its INLINE ranges reaches.
+	Start, Size, Last uint64
+	// Leaves says that an INLINE range reaches beyond the function.
+	Leaves bool
+}
+
+// End packs the function.
+func (p *Packer) End() Packed {
+	h := p.head
+	out := Packed{Start: p.address, Size: h.Size, Last: p.address + h.Size - 1}
+	for i := range p.spans {
+		s := &p.spans[i]
+		if e := s.Start + s.Size - 1; s.Size > 0 && e >= s.Start && s.Start >= p.address && e > out.Last {
+			out.Last, out.Leaves = e, true
+		}
+	}
+	laid := layers{lines: p.lines}
+	odd := !p.regular
+	if !odd {
+		laid.spans = p.sort()
+		odd = !laid.nest(p.address, h.Size)
+	}
+	fits := true
+	if odd {
+		laid.spans, fits = place(p.spans, p.address, maxGrowth*(len(p.spans)+1))
+		laid.lines = keepLines(slices.Clone(p.lines), p.address, h.Size)
+	}
+	b := p.appendHead(h, odd)
+	if fits && laid.fit(p.address, h.Size) && p.files.fill(&laid) {
+		b = laid.append(b, &p.files, p.address, h.Size)
+	} else {
+		odd = true
+		b[0] |= flagBare | flagOdd
+	}
+	if odd {
+		b = appendSpans(b, p.spans, p.address)
+		b = appendLines(b, p.lines, p.address)
+	}
+	p.out, out.Bytes = b, b
+	return out
+}
+
+func (p *Packer) appendHead(h Head, odd bool) []byte {
+	if odd {
+		h.Flags |= flagOdd
+	}
+	if h.ParamSize != 0 {
+		h.Flags |= flagParams
+	}
+	b := append(p.out[:0], h.Flags)
+	b = binary.AppendUvarint(b, h.Size)
+	if h.ParamSize != 0 {
+		b = binary.AppendUvarint(b, uint64(h.ParamSize))
+	}
+	return binary.LittleEndian.AppendUint32(b, h.Name)
+}
+
+// sort returns the ranges by address and depth, each with its place in the
+// file.
+func (p *Packer) sort() []Span {
+	before := func(a, b *Span) bool { return a.Start < b.Start || a.Start == b.Start && a.Depth < b.Depth }
+	inOrder := true
+	for i := range p.spans {
+		p.spans[i].order = uint32(i)
+		inOrder = inOrder && (i == 0 || !before(&p.spans[i], &p.spans[i-1]))
+	}
+	if inOrder {
+		return p.spans
+	}
+	p.sorted = append(p.sorted[:0], p.spans...)
+	slices.SortStableFunc(p.sorted, func(a, b Span) int {
+		switch {
+		case before(&a, &b):
+			return -1
+		case before(&b, &a):
+			return 1
+		}
+		return 0
+	})
+	return p.sorted
+}
