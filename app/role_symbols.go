@@ -31,7 +31,7 @@ func (d *deps) symbolServer(ctx context.Context, users *catalog.DB, who *auth.Au
 	s := symbolserver.New(symbolserver.Options{Catalog: users, Bucket: bucket, Callers: callers{users, who}, Spool: filepath.Join(d.cfg.DataDir, "symbol-spool"),
 		Config: d.cfg.Symbols, BaseURL: d.cfg.Web.BaseURL, Log: d.log.Named("symbols"),
 		Arrived: func(ctx context.Context, id symbols.ModuleID) {
-			store.Forget(id)
+			store.Prepare(id)
 			if late == nil {
 				return
 			}

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"cmp"
+	"context"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -91,7 +92,7 @@ func (d *disk) scan(now time.Time) []compiled {
 			return nil
 		}
 		switch {
-		case strings.HasPrefix(e.Name(), tempPrefix) && now.Sub(st.ModTime()) > tempMaxAge:
+		case (strings.HasPrefix(e.Name(), tempPrefix) || strings.HasSuffix(p, lockSuffix)) && now.Sub(st.ModTime()) > tempMaxAge:
 			_ = os.Remove(p)
 		case strings.HasSuffix(p, suffix):
 			d.total += st.Size()
@@ -118,5 +119,31 @@ func (d *disk) evict(keep string, now time.Time) {
 		d.total -= c.size
 		delete(d.byPath, c.path)
 		metrics.SymbolsCacheEvictions.Inc()
+	}
+}
+
+// lockSuffix is put behind the name of a file that is being made.
+const lockSuffix = ".lock"
+
+// lockEvery is how often a process looks whether another one is done.
+const lockEvery = 50 * time.Millisecond
+
+// lock waits until no other process makes the file of a module. It is a matter
+// of not doing things twice: where files cannot be locked, or when ctx ends, it
+// just goes on.
+func (d *disk) lock(ctx context.Context, key string) (unlock func()) {
+	f, err := os.OpenFile(d.path(key)+lockSuffix, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return func() {}
+	}
+	for !lockFile(f) && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(lockEvery):
+		}
+	}
+	return func() {
+		_ = os.Remove(f.Name()) // who waits for it has the file, and goes on
+		f.Close()
 	}
 }

@@ -13,8 +13,10 @@
 //  5. the .sym text (Options.Fetch), which is compiled, kept in the directory
 //     and left for other nodes.
 //
-// Steps 3 to 5 are done once however many callers ask at the same time. A
-// caller that gives up leaves the work to the others.
+// Steps 3 to 5 are done once however many callers ask at the same time, in this
+// process and in others that use the same directory. A caller that gives up
+// leaves the work to the others. Prepare does them ahead, when symbols were
+// uploaded.
 //
 // # What makes a file stale
 //
@@ -29,6 +31,9 @@
 //
 // The directory is kept under Options.MaxBytes; the files not used for longest
 // go first. A file that goes while it is open stays usable until it is closed.
+// Files that nobody uses stay mapped up to Options.MaxMapped, the last used
+// ones; of those only the pages that lookups touched take memory, and the
+// system takes them back when it needs them.
 //
 // # Errors
 //
@@ -38,11 +43,7 @@ package cache
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"io"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -55,8 +56,12 @@ import (
 )
 
 const (
-	// maxOpen is how many unused files stay mapped.
-	maxOpen = 64
+	// maxOpen is how many unused files stay mapped, however small they are: each
+	// is a mapping of the kernel, of which a process has some ten thousands.
+	maxOpen = 1024
+	// maxPrepare is how many modules may wait to be compiled ahead. Those beyond
+	// are compiled when they are asked for.
+	maxPrepare = 10_000
 	// maxAbsent bounds the notes of missing symbols; a client may ask for any
 	// number of modules.
 	maxAbsent = 100_000
@@ -71,7 +76,8 @@ const (
 const (
 	DefaultMaxBytes     = 10 << 30
 	DefaultAbsentFor    = time.Minute
-	DefaultRecheckEvery = time.Minute
+	DefaultRecheckEvery = 10 * time.Second
+	DefaultMaxMapped    = 4 << 30
 )
 
 // Fetch gets the .sym text of a module from the bucket or a supplier. Its
@@ -90,11 +96,13 @@ type Shared struct {
 
 // Options say where a Store gets and keeps symbols. Fetch and Dir are needed.
 type Options struct {
-	Dir      string
-	MaxBytes int64 // 0: DefaultMaxBytes
-	Fetch    Fetch
+	Dir       string
+	MaxBytes  int64 // 0: DefaultMaxBytes
+	MaxMapped int64 // 0: DefaultMaxMapped
+	Fetch     Fetch
 	// Tag returns what changes when the text of a module changes, such as a
-	// content hash; nil, "" or an error mean not known.
+	// content hash; "" when the text lies where it does not change. nil or an
+	// error mean not known.
 	Tag          func(ctx context.Context, id symbols.ModuleID) (string, error)
 	Shared       *Shared       // nil: each node compiles for itself
 	AbsentFor    time.Duration // 0: DefaultAbsentFor, below 0: not remembered
@@ -117,9 +125,13 @@ type Store struct {
 	// mu guards what follows and the fields of entries.
 	mu      sync.Mutex
 	open    map[string]*openFile
-	idle    int
+	idle    int   // files that nobody uses
+	mapped  int64 // bytes of these
 	flights map[string]*flight
 	absent  map[string]time.Time // until when
+	// ahead are the modules to prepare; preparing says that somebody does.
+	ahead     []symbols.ModuleID
+	preparing bool
 }
 
 // openFile is a mapped file and how many handles are on it.
@@ -168,6 +180,9 @@ type Handle struct {
 func New(o Options) *Store {
 	if o.MaxBytes == 0 {
 		o.MaxBytes = DefaultMaxBytes
+	}
+	if o.MaxMapped == 0 {
+		o.MaxMapped = DefaultMaxMapped
 	}
 	if o.AbsentFor == 0 {
 		o.AbsentFor = DefaultAbsentFor
@@ -221,7 +236,7 @@ func (s *Store) begin(key string, id symbols.ModuleID) (*Handle, *flight, error)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.o.Now()
-	recheck := false
+	var recheck *openFile
 	if e := s.open[key]; e != nil {
 		switch {
 		case e.file.Damaged():
@@ -229,7 +244,7 @@ func (s *Store) begin(key string, id symbols.ModuleID) (*Handle, *flight, error)
 			s.disk.remove(key)
 		case s.o.Tag != nil && now.Sub(e.checked) >= s.o.RecheckEvery:
 			e.checked = now
-			recheck = true
+			recheck = e
 		default:
 			metrics.SymbolsCacheOpens.Inc("open")
 			return s.handle(e, Stats{Hit: true, Source: "open", FileBytes: e.file.Size()}), nil, nil
@@ -268,7 +283,7 @@ func (s *Store) take(f *flight) *Handle {
 // handle counts a use; s.mu is held.
 func (s *Store) handle(e *openFile, stats Stats) *Handle {
 	if e.refs == 0 && !e.gone {
-		s.idle--
+		s.busy(e)
 	}
 	e.refs++
 	now := s.o.Now()
@@ -280,12 +295,17 @@ func (s *Store) handle(e *openFile, stats Stats) *Handle {
 	return &Handle{store: s, open: e, Stats: stats}
 }
 
-// fly loads one module for all that wait for it.
-func (s *Store) fly(f *flight, key string, id symbols.ModuleID, recheck bool) {
+// fly loads one module for all that wait for it. recheck is the file that is
+// open and may be stale, nil when none is.
+func (s *Store) fly(f *flight, key string, id symbols.ModuleID, recheck *openFile) {
 	defer s.work.Done()
 	ctx, cancel := context.WithTimeout(s.ctx, loadTimeout)
 	defer cancel()
-	file, stats, err := s.load(ctx, key, id)
+	tag := s.tag(ctx, id)
+	if recheck != nil && s.land(f, key, recheck, tag) {
+		return
+	}
+	file, stats, err := s.load(ctx, key, id, tag)
 	now := s.o.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -302,7 +322,7 @@ func (s *Store) fly(f *flight, key string, id symbols.ModuleID, recheck bool) {
 		switch {
 		case !fault.Is(err, fault.NotFound):
 			metrics.SymbolsCacheOpens.Inc("failed")
-			if recheck && old != nil { // better what was there than nothing
+			if recheck != nil && old != nil { // better what was there than nothing
 				f.file, f.err = old, nil
 			}
 		case f.stale:
@@ -324,9 +344,31 @@ func (s *Store) fly(f *flight, key string, id symbols.ModuleID, recheck bool) {
 		return
 	}
 	s.open[key] = e
-	s.idle++
+	s.rest(e)
 	s.closeIdle()
 }
+
+// land ends a flight that only had to ask whether an open file is of the
+// present text, which it is when it has the tag, or when nobody can tell. It
+// reports false when the file must be loaded anew.
+func (s *Store) land(f *flight, key string, e *openFile, tag tag) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.stale || e.gone || tag.known && e.file.Source() != tag.source() {
+		return false
+	}
+	delete(s.flights, key)
+	metrics.SymbolsCacheOpens.Inc("open")
+	f.file, f.stats = e, Stats{Hit: true, Source: "open", FileBytes: e.file.Size()}
+	close(f.done)
+	return true
+}
+
+// rest counts a file that nobody uses, busy one that is used again; s.mu is
+// held.
+func (s *Store) rest(e *openFile) { s.idle, s.mapped = s.idle+1, s.mapped+e.file.Size() }
+
+func (s *Store) busy(e *openFile) { s.idle, s.mapped = s.idle-1, s.mapped-e.file.Size() }
 
 // noteAbsent remembers that nobody has the symbols; s.mu is held.
 func (s *Store) noteAbsent(key string, now time.Time) {
@@ -357,7 +399,7 @@ func (s *Store) drop(e *openFile) {
 	e.gone = true
 	delete(s.open, e.key)
 	if e.refs == 0 {
-		s.idle--
+		s.busy(e)
 		s.close(e)
 	}
 }
@@ -369,9 +411,9 @@ func (s *Store) close(e *openFile) {
 }
 
 // closeIdle closes the unused files that were not used for longest, beyond
-// maxOpen; s.mu is held.
+// what may stay mapped; s.mu is held.
 func (s *Store) closeIdle() {
-	for s.idle > maxOpen {
+	for s.idle > maxOpen || s.mapped > s.o.MaxMapped {
 		var oldest *openFile
 		for _, e := range s.open {
 			if e.refs == 0 && (oldest == nil || e.used.Before(oldest.used)) {
@@ -400,6 +442,45 @@ func (s *Store) Forget(id symbols.ModuleID) {
 		s.drop(e)
 	}
 	s.disk.remove(key)
+}
+
+// Prepare is Forget for symbols that have just come, and has them compiled in
+// the background, one module at a time, so that who asks first need not wait.
+func (s *Store) Prepare(id symbols.ModuleID) {
+	s.Forget(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil || len(s.ahead) >= maxPrepare {
+		return
+	}
+	s.ahead = append(s.ahead, id)
+	if !s.preparing {
+		s.preparing = true
+		s.work.Add(1)
+		go s.prepare()
+	}
+}
+
+// prepare compiles what waits for it.
+func (s *Store) prepare() {
+	defer s.work.Done()
+	for {
+		s.mu.Lock()
+		if len(s.ahead) == 0 || s.ctx.Err() != nil {
+			s.preparing, s.ahead = false, nil
+			s.mu.Unlock()
+			return
+		}
+		id := s.ahead[0]
+		s.ahead = s.ahead[1:]
+		s.mu.Unlock()
+		h, err := s.Open(s.ctx, id)
+		if err == nil {
+			h.Close()
+		} else if !fault.Is(err, fault.NotFound) && s.ctx.Err() == nil { // gone again is nobody's fault
+			s.o.Log.Warn("compile uploaded symbols", zap.String("module", id.DebugFile), zap.String("id", id.DebugID), zap.Error(err))
+		}
+	}
 }
 
 // Close ends loads under way and closes what is not in use. Handles that are
@@ -443,161 +524,8 @@ func (h *Handle) Close() {
 		case e.gone:
 			s.close(e)
 		default:
-			s.idle++
+			s.rest(e)
 			s.closeIdle()
 		}
 	})
-}
-
-// load finds or makes the compiled file of one module.
-func (s *Store) load(ctx context.Context, key string, id symbols.ModuleID) (*File, Stats, error) {
-	tag := ""
-	if s.o.Tag != nil {
-		var err error
-		if tag, err = s.o.Tag(ctx, id); err != nil {
-			tag = ""
-		}
-	}
-	path := s.disk.path(key)
-	file, err := OpenFile(path)
-	if err == nil && tag != "" && file.Source() != tag {
-		_ = file.Close() // it is made of another text
-		file, err = nil, fault.New(fault.Malformed, "made of another text")
-	}
-	if err == nil {
-		return file, Stats{Hit: true, Source: "disk", FileBytes: file.Size()}, nil
-	}
-	if !fault.Is(err, fault.NotFound) {
-		s.o.Log.Info("compile symbols anew", zap.String("module", key), zap.Error(err))
-		s.disk.remove(key)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, Stats{}, fault.As(fault.Unavailable, err, "symbol cache")
-	}
-	if file, stats, ok := s.loadShared(ctx, key, id, tag); ok {
-		return file, stats, nil
-	}
-	return s.compile(ctx, key, id, tag)
-}
-
-// compile makes the compiled file of the .sym text.
-func (s *Store) compile(ctx context.Context, key string, id symbols.ModuleID, tag string) (*File, Stats, error) {
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-ctx.Done():
-		return nil, Stats{}, fault.Wrap(ctx.Err(), "symbols of %s", key)
-	}
-	start := time.Now()
-	text, err := s.o.Fetch(ctx, id)
-	if err != nil {
-		return nil, Stats{}, fault.Wrap(err, "symbols of %s", key)
-	}
-	counted := &counter{r: text}
-	t, err := lookup.Read(counted)
-	if cerr := text.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return nil, Stats{}, fault.Wrap(err, "symbols of %s", key)
-	}
-	stats := Stats{Source: "compiled", TextBytes: counted.n, FetchTime: time.Since(start)}
-	start = time.Now()
-	path := s.disk.path(key)
-	if stats.FileBytes, err = Write(path, t, tag); err != nil {
-		return nil, stats, err
-	}
-	stats.SaveTime = time.Since(start)
-	metrics.SymbolsCompileSeconds.Observe((stats.FetchTime + stats.SaveTime).Seconds())
-	s.disk.added(key, stats.FileBytes, s.o.Now())
-	file, err := OpenFile(path)
-	if err == nil {
-		s.share(ctx, key, id, tag)
-	}
-	return file, stats, err
-}
-
-// loadShared takes the compiled file that another node left.
-func (s *Store) loadShared(ctx context.Context, key string, id symbols.ModuleID, tag string) (*File, Stats, bool) {
-	if s.o.Shared == nil || tag == "" {
-		return nil, Stats{}, false
-	}
-	start := time.Now()
-	path := s.disk.path(key)
-	size, err := s.receive(ctx, path, id, tag)
-	var file *File
-	if err == nil {
-		file, err = OpenFile(path)
-	}
-	if err == nil && file.Source() != tag {
-		_ = file.Close() // refused
-		s.disk.remove(key)
-		err = fault.New(fault.Malformed, "it is of another text: %q", file.Source())
-	}
-	if err != nil {
-		if !fault.Is(err, fault.NotFound) {
-			s.o.Log.Warn("shared compiled symbols", zap.String("module", key), zap.Error(err))
-		}
-		return nil, Stats{}, false
-	}
-	s.disk.added(key, size, s.o.Now())
-	return file, Stats{Source: "shared", FileBytes: size, FetchTime: time.Since(start)}, true
-}
-
-// receive copies a shared compiled file to path.
-func (s *Store) receive(ctx context.Context, path string, id symbols.ModuleID, tag string) (int64, error) {
-	r, err := s.o.Shared.Load(ctx, id, tag)
-	if err != nil {
-		return 0, err
-	}
-	defer r.Close()
-	f, err := os.CreateTemp(filepath.Dir(path), tempPrefix+"*")
-	if err != nil {
-		return 0, err
-	}
-	defer os.Remove(f.Name())
-	n, err := io.Copy(f, r)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return 0, err
-	}
-	return n, os.Rename(f.Name(), path)
-}
-
-// share leaves the compiled file for other nodes. That it fails is no reason
-// to fail: the others compile for themselves.
-func (s *Store) share(ctx context.Context, key string, id symbols.ModuleID, tag string) {
-	if s.o.Shared == nil || tag == "" {
-		return
-	}
-	f, err := os.Open(s.disk.path(key))
-	if err == nil {
-		err = s.o.Shared.Save(ctx, id, tag, f)
-		f.Close()
-	}
-	if err != nil {
-		s.o.Log.Warn("share compiled symbols", zap.String("module", key), zap.Error(err))
-	}
-}
-
-// counter counts what is read.
-type counter struct {
-	r io.Reader
-	n int64
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	return n, err
-}
-
-// fileName is where the compiled file of a module lies under the directory. A
-// hash, since module names hold anything.
-func fileName(key string) string {
-	h := sha256.Sum256([]byte(key))
-	x := hex.EncodeToString(h[:16])
-	return filepath.Join(x[:2], x+suffix)
 }

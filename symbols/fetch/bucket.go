@@ -55,7 +55,12 @@ func (s *Bucket) Fetch(ctx context.Context, id symbols.ModuleID) (io.ReadCloser,
 	return nil, fault.New(fault.NotFound, "no symbols of %s %s", id.DebugFile, id.DebugID)
 }
 
-// Tag changes when the text of a module does; "" when the bucket lacks it.
+// hashKey is where an upload leaves the MD5 of the text, as Tecken does.
+const hashKey = "original_md5_hash"
+
+// Tag changes when the text of a module does; "" when the bucket lacks it. It
+// is the hash of the text where the bucket keeps one, so that the same text
+// uploaded again stays the same.
 func (s *Bucket) Tag(ctx context.Context, id symbols.ModuleID) (string, error) {
 	for _, key := range keys(id) {
 		a, err := s.bucket.Attributes(ctx, key)
@@ -64,6 +69,9 @@ func (s *Bucket) Tag(ctx context.Context, id symbols.ModuleID) (string, error) {
 		}
 		if err != nil {
 			return "", fault.As(fault.Unavailable, err, "symbols %s", key)
+		}
+		if hash := a.Metadata[hashKey]; hash != "" {
+			return "md5:" + hash, nil
 		}
 		if a.ETag != "" {
 			return a.ETag, nil
