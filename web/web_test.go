@@ -177,11 +177,16 @@ func (i *instance) page(target, token string, status int) *page {
 	if w.Code != status {
 		i.t.Fatalf("%s: status %d, want %d\n%.2000s", target, w.Code, status, w.Body.String())
 	}
-	n, err := html.Parse(strings.NewReader(w.Body.String()))
+	return parsed(i.t, w.Body.String())
+}
+
+func parsed(t *testing.T, text string) *page {
+	t.Helper()
+	n, err := html.Parse(strings.NewReader(text))
 	if err != nil {
-		i.t.Fatal(err)
+		t.Fatal(err)
 	}
-	return &page{i.t, n, w.Body.String()}
+	return &page{t, n, text}
 }
 
 type page struct {
