@@ -1,0 +1,240 @@
+package bundle_test
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+
+	"mayday/app/fault"
+	"mayday/symbols/server/bundle"
+)
+
+// macho makes a Mach-O file of a type (2 program, 10 dSYM) with a UUID.
+func macho(kind uint32, uuid byte) []byte {
+	le := binary.LittleEndian
+	b := make([]byte, 32+24)
+	le.PutUint32(b, 0xfeedfacf)
+	le.PutUint32(b[12:], kind)
+	le.PutUint32(b[16:], 1)
+	le.PutUint32(b[20:], 24)
+	le.PutUint32(b[32:], 0x1b)
+	le.PutUint32(b[36:], 24)
+	b[40] = uuid
+	return b
+}
+
+func fat(parts ...[]byte) []byte {
+	b := make([]byte, 4096)
+	binary.BigEndian.PutUint32(b, 0xcafebabe)
+	binary.BigEndian.PutUint32(b[4:], uint32(len(parts)))
+	for i, p := range parts {
+		binary.BigEndian.PutUint32(b[8+20*i+8:], uint32(len(b)))
+		binary.BigEndian.PutUint32(b[8+20*i+12:], uint32(len(p)))
+		b = append(b, p...)
+	}
+	return b
+}
+
+type member struct {
+	name string
+	data []byte
+}
+
+func zipped(list ...member) []byte {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for _, m := range list {
+		w, _ := z.Create(m.name)
+		_, _ = w.Write(m.data)
+	}
+	_ = z.Close()
+	return b.Bytes()
+}
+
+func tarred(list ...member) []byte {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, m := range list {
+		_ = w.WriteHeader(&tar.Header{Name: m.name, Mode: 0o644, Size: int64(len(m.data)), Typeflag: tar.TypeReg})
+		_, _ = w.Write(m.data)
+	}
+	_ = w.WriteHeader(&tar.Header{Name: "link", Linkname: "/etc/passwd", Typeflag: tar.TypeSymlink})
+	_ = w.Close()
+	return b.Bytes()
+}
+
+func gzipped(data []byte) []byte {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = z.Write(data)
+	_ = z.Close()
+	return b.Bytes()
+}
+
+func zstandard(data []byte) []byte {
+	z, _ := zstd.NewWriter(nil)
+	return z.EncodeAll(data, nil)
+}
+
+// cabinet stores one file in a Microsoft cabinet.
+func cabinet(name string, data []byte) []byte {
+	le := binary.LittleEndian
+	b := make([]byte, 44, 100+len(data))
+	copy(b, "MSCF")
+	le.PutUint32(b[16:], 44)
+	b[24], b[25], b[26], b[28], b[40] = 3, 1, 1, 1, 1
+	f := make([]byte, 16)
+	le.PutUint32(f, uint32(len(data)))
+	b = append(append(append(b, f...), name...), 0)
+	le.PutUint32(b[36:], uint32(len(b)))
+	d := make([]byte, 8)
+	le.PutUint16(d[4:], uint16(len(data)))
+	le.PutUint16(d[6:], uint16(len(data)))
+	b = append(append(b, d...), data...)
+	le.PutUint32(b[8:], uint32(len(b)))
+	return b
+}
+
+// open opens a bundle over temporary files in a folder of the test.
+func open(t testing.TB, dir string, data []byte, name string, most int64) (*bundle.Bundle, error) {
+	t.Helper()
+	return bundle.Open(context.Background(), bytes.NewReader(data), int64(len(data)), name, bundle.Options{
+		Temporary: func() (*os.File, error) { return os.CreateTemp(dir, "x") }, Most: most, MaxFile: most})
+}
+
+func TestOpen(t *testing.T) {
+	program, symbols := macho(2, 1), macho(10, 1)
+	dsym := []member{{"Kite.app.dSYM/Contents/Info.plist", []byte("<?xml?>")}, {"Kite.app.dSYM/Contents/Resources/DWARF/Kite", symbols}}
+	for _, c := range []struct {
+		name, file string
+		data       []byte
+		want       []string
+	}{
+		{"by itself", "Kite", program, []string{"Kite macho"}},
+		{"every architecture", "Kite", fat(program, macho(2, 2)), []string{"Kite macho", "Kite macho"}},
+		{"gzip", "Kite.gz", gzipped(program), []string{"Kite macho"}},
+		{"zstd", "Kite.zst", zstandard(program), []string{"Kite macho"}},
+		{"dSYM in a zip", "d.zip", zipped(dsym...), []string{"Kite dsym"}},
+		{"dSYM in a tar", "d.tar", tarred(dsym...), []string{"Kite dsym"}},
+		{"dSYM in a tar.gz", "d.tgz", gzipped(tarred(dsym...)), []string{"Kite dsym"}},
+		{"tar.zst with others", "d.tar.zst", zstandard(tarred(append(dsym, member{"bin/Kite", program})...)), []string{"Kite dsym", "Kite macho"}},
+		{"cabinet", "kite.ex_", cabinet("kite.exe", program), []string{"kite.exe macho"}},
+		{"cabinet in a zip, whatever its name", "x", zipped(member{`a\b.dl_`, cabinet("b.dll", program)}), []string{"b.dll macho"}},
+		{"gzip in a tar", "x.tar", tarred(member{"lib/kite.debug.gz", gzipped(symbols)}), []string{"kite.debug dsym"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			b, err := open(t, dir, c.data, c.file, 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, f := range b.Files {
+				got = append(got, f.Name+" "+f.What.Kind)
+				text, err := io.ReadAll(io.NewSectionReader(f, 0, f.Size))
+				if err != nil || len(text) != len(program) || f.What.Kind == "macho" && text[40] != f.What.DebugID[1]-'0' {
+					t.Errorf("%s: %d bytes, %v", f.Path, len(text), err)
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+			b.Close()
+			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+				t.Errorf("left: %v %v", left, err)
+			}
+		})
+	}
+}
+
+// What cannot be taken is refused with a reason, and leaves no file.
+func TestRefused(t *testing.T) {
+	program := macho(2, 1)
+	deep := program
+	for range 7 {
+		deep = gzipped(deep)
+	}
+	many := make([]member, 50_001)
+	for i := range many {
+		many[i] = member{fmt.Sprint(i), nil}
+	}
+	bomb := gzipped(append(bytes.Clone(program), make([]byte, 4<<20)...))
+	claims := tarred(member{"a", program})
+	copy(claims[124:], "77777777777\x00") // 8 GB
+	sum := 0
+	copy(claims[148:156], "        ")
+	for _, c := range claims[:512] {
+		sum += int(c)
+	}
+	copy(claims[148:], fmt.Sprintf("%06o\x00 ", sum))
+	for _, c := range []struct {
+		name string
+		data []byte
+		kind fault.Kind
+		want string
+	}{
+		{"nothing", nil, fault.Malformed, "no debug file"},
+		{"text", []byte("hello"), fault.Malformed, "neither ELF, Mach-O, PE nor PDB"},
+		{"an ELF file that nothing names", append([]byte("\x7fELF\x02\x01\x01"), make([]byte, 100)...), fault.Malformed, "no build id"},
+		{"packed too often", deep, fault.TooLarge, "more than 5 times"},
+		{"bomb", bomb, fault.TooLarge, "unpacks to more than"},
+		{"bomb in a zip", zipped(member{"a.gz", bomb}), fault.TooLarge, "unpacks to more than"},
+		{"bomb of zeroes", zipped(member{"a", append([]byte("MZ"), make([]byte, 4<<20)...)}), fault.TooLarge, "unpacks to more than"},
+		{"many members", gzipped(tarred(many...)), fault.TooLarge, ""},
+		{"a tar that claims 8 GB", claims, fault.Malformed, "claims 8589934591 bytes"},
+		{"xz", []byte("\xfd7zXZ\x00.........."), fault.Unsupported, "xz"},
+		{"cut gzip", gzipped(program)[:30], fault.Malformed, ""},
+		{"cut zip", zipped(member{"a", program})[:60], fault.Malformed, ""},
+		{"cut zstd", zstandard(program)[:20], fault.Malformed, ""},
+		{"LZX", func() []byte { b := cabinet("a", program); b[42] = 3; return b }(), fault.Unsupported, "LZX"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			b, err := open(t, dir, c.data, "x", 1<<20)
+			if err == nil {
+				t.Fatalf("taken: %v", b.Files)
+			}
+			if !fault.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v (%v), want %v with %q", err, fault.Of(err), c.kind, c.want)
+			}
+			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+				t.Errorf("left: %v %v", left, err)
+			}
+		})
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	program := macho(2, 1)
+	for _, seed := range [][]byte{program, fat(program), gzipped(program), zstandard(program), zipped(member{"a", program}), tarred(member{"a", program}), cabinet("a", program), zstandard(tarred(member{"b", cabinet("a", program)}))} {
+		f.Add(seed)
+	}
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, data []byte) {
+		b, err := open(t, dir, data, "x", 1<<16)
+		if err == nil {
+			for _, file := range b.Files {
+				if _, err := io.Copy(io.Discard, io.NewSectionReader(file, 0, file.Size)); err != nil {
+					t.Errorf("%s: %v", file.Path, err)
+				}
+			}
+			b.Close()
+		} else if fault.Is(err, fault.Internal) {
+			t.Errorf("%v has no kind", err)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("left: %v %v", left, err)
+		}
+	})
+}
