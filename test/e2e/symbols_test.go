@@ -1,0 +1,280 @@
+package e2e
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"mime/multipart"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sendFile posts a form whose one file write makes, without holding it.
+func (s *server) sendFile(path, token, filename string, write func(io.Writer) error, header ...string) (int, http.Header, string) {
+	s.t.Helper()
+	r, w := io.Pipe()
+	m := multipart.NewWriter(w)
+	go func() {
+		part, err := m.CreateFormFile("file", filename)
+		if err == nil {
+			err = write(part)
+		}
+		if err == nil {
+			err = m.Close()
+		}
+		w.CloseWithError(err)
+	}()
+	rq, err := http.NewRequest(http.MethodPost, s.url+path, r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	rq.Header.Set("Auth-Token", token)
+	rq.Header.Set("Content-Type", m.FormDataContentType())
+	for i := 0; i+1 < len(header); i += 2 {
+		rq.Header.Set(header[i], header[i+1])
+	}
+	answer, err := http.DefaultClient.Do(rq)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return answer.StatusCode, answer.Header, string(text)
+}
+
+// symbolLines writes so many bytes of lines that pack as symbol files do.
+func symbolLines(w io.Writer, name string, size int) error {
+	const id = "44E4EC8C2F41492B9369D6B9A059577C2"
+	if _, err := fmt.Fprintf(w, "MODULE Linux x86_64 %s %s\n", id, name); err != nil {
+		return err
+	}
+	r := rand.New(rand.NewPCG(1, uint64(size)))
+	var b bytes.Buffer
+	for n, address := 0, 0; n < size; {
+		b.Reset()
+		for range 1000 {
+			address += r.IntN(64) + 1
+			fmt.Fprintf(&b, "%x %x %d %d\n", address, r.IntN(64), r.IntN(5000), r.IntN(300))
+		}
+		n += b.Len()
+		if _, err := w.Write(b.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// An upload that was answered with 202 is finished after the server was
+// killed, or said to have failed; it is never left open or half there.
+func TestSymbolJobSurvivesKill(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	token := s.token("build@example.com", "upload_symbols")
+	const id = "44E4EC8C2F41492B9369D6B9A059577C2"
+	for round, pause := range []time.Duration{0, 50 * time.Millisecond, 300 * time.Millisecond} {
+		const files = 8
+		name := func(i int) string { return fmt.Sprintf("r%df%d.so", round, i) }
+		status, header, text := s.sendFile("/upload/", token, "symbols.zip", func(w io.Writer) error {
+			z := zip.NewWriter(w)
+			for i := range files {
+				f, err := z.Create(name(i) + "/" + id + "/" + name(i) + ".sym")
+				if err != nil {
+					return err
+				}
+				if err := symbolLines(f, name(i), 2<<20); err != nil {
+					return err
+				}
+			}
+			return z.Close()
+		}, "Prefer", "respond-async")
+		if status != http.StatusAccepted {
+			t.Fatalf("%d %s", status, text)
+		}
+		time.Sleep(pause)
+		s.kill()
+		s.restart()
+		var state struct{ State, Error string }
+		s.eventually(60*time.Second, "the upload ends", func() error {
+			status, text := s.getAs(token, strings.TrimPrefix(header.Get("Location"), s.url))
+			if err := json.Unmarshal([]byte(text), &state); err != nil || status != 200 {
+				return fmt.Errorf("%d %s", status, text)
+			}
+			if state.State == "working" {
+				return fmt.Errorf("still %s", text)
+			}
+			return nil
+		})
+		if state.State != "done" {
+			t.Errorf("round %d: %+v", round, state)
+		}
+		for i := range files {
+			if status, _ := s.get("/" + name(i) + "/" + id + "/" + name(i) + ".sym"); status != 200 {
+				t.Errorf("round %d: file %d: %d", round, i, status)
+			}
+		}
+	}
+}
+
+// An upload of hundreds of megabytes, packed and not, is never held in memory.
+func TestSymbolUploadMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("uploads 350 MB")
+	}
+	s := start(t, "--storage.fsync=false")
+	token := s.token("build@example.com", "upload_symbols")
+	block := make([]byte, 1<<20)
+	r := rand.New(rand.NewPCG(3, 4))
+	for i := range block {
+		block[i] = byte(r.Uint32())
+	}
+	repeated := []byte(strings.Repeat("FUNC 1000 10 0 main\n", 50_000))
+	for _, c := range []struct {
+		path, filename string
+		write          func(io.Writer) error
+	}{
+		{"/upload/", "symbols.zip", func(w io.Writer) error {
+			z := zip.NewWriter(w)
+			for i := range 5 { // 320 MB that do not pack
+				f, err := z.CreateHeader(&zip.FileHeader{Name: fmt.Sprintf("m%d.dll/1F/m%d.dl_", i, i), Method: zip.Store})
+				if err != nil {
+					return err
+				}
+				for range 64 {
+					if _, err := f.Write(block); err != nil {
+						return err
+					}
+				}
+			}
+			for i := range 4 { // 600 MB that pack well
+				f, err := z.Create(fmt.Sprintf("p%d.so/1F/p%d.so.sym", i, i))
+				if err != nil {
+					return err
+				}
+				for range 150 {
+					if _, err := f.Write(repeated); err != nil {
+						return err
+					}
+				}
+			}
+			return z.Close()
+		}},
+		{"/upload/debug/", "huge.zip", func(w io.Writer) error { // a bomb: 300 MB of nothing in each
+			z := zip.NewWriter(w)
+			for i := range 4 {
+				f, err := z.Create(fmt.Sprintf("bomb%d", i))
+				if err != nil {
+					return err
+				}
+				if _, err := f.Write([]byte("\x7fELF\x02\x01\x01")); err != nil {
+					return err
+				}
+				zero := make([]byte, 1<<20)
+				for range 300 {
+					if _, err := f.Write(zero); err != nil {
+						return err
+					}
+				}
+			}
+			return z.Close()
+		}},
+	} {
+		status, _, text := s.sendFile(c.path, token, c.filename, c.write)
+		t.Logf("%s: %d %.200s; at most %d MB resident", c.path, status, text, peakKB(t, s.cmd.Process.Pid)>>10)
+		if want := map[string]int{"/upload/": 201, "/upload/debug/": 400}[c.path]; status != want {
+			t.Errorf("%s: %d %.300s, want %d", c.path, status, text, want)
+		}
+	}
+	if kb := peakKB(t, s.cmd.Process.Pid); kb > 200<<10 {
+		t.Errorf("the server used %d MB, more than 200", kb>>10)
+	}
+}
+
+// peakKB is how much memory a process used at most.
+func peakKB(t *testing.T, pid int) (kb int) {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Skip("no /proc to read memory from: " + err.Error())
+	}
+	_, rest, _ := strings.Cut(string(text), "VmHWM:")
+	if _, err := fmt.Sscan(rest, &kb); err != nil {
+		t.Fatal(err)
+	}
+	return kb
+}
+
+// gdb, which knows nothing of a stripped program but its build id, gets
+// functions and lines from a running instance.
+func TestGDB(t *testing.T) {
+	for _, tool := range []string{"gdb", "gcc", "objcopy", "strip"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip("no " + tool)
+		}
+	}
+	out, err := exec.Command("gdb", "-nx", "-batch", "-ex", "show debuginfod urls").CombinedOutput()
+	if err != nil || strings.Contains(string(out), "not compiled") || strings.Contains(string(out), "Undefined") {
+		t.Skipf("gdb knows no debuginfod: %s", out)
+	}
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	source := write("sail.c", "int tear(int n)\n{\n\treturn n * 7;\n}\nint main(int argc, char **argv)\n{\n\treturn tear(argc);\n}\n")
+	tool := func(name string, args ...string) {
+		t.Helper()
+		c := exec.Command(name, args...)
+		c.Dir = dir
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+		}
+	}
+	tool("gcc", "-g", "-O0", "-Wl,--build-id", "-o", "sail", source)
+	tool("objcopy", "--only-keep-debug", "sail", "sail.debug")
+	tool("strip", "-o", "stripped", "sail")
+
+	s := start(t)
+	token := s.token("build@example.com", "upload_symbols")
+	ask := func(cache string) string {
+		t.Helper()
+		c := exec.Command("gdb", "-nx", "-batch", "-iex", "set debuginfod enabled on", "-ex", "info line tear", "-ex", "info scope tear", "-ex", "break tear", "./stripped")
+		c.Dir = dir
+		c.Env = append(os.Environ(), "DEBUGINFOD_URLS="+s.url, "DEBUGINFOD_CACHE_PATH="+filepath.Join(dir, cache), "HOME="+dir)
+		out, _ := c.CombinedOutput() // it ends with 1 when it finds nothing
+		return string(out)
+	}
+	if before := ask("none"); strings.Contains(before, "sail.c") {
+		t.Fatalf("gdb knows the lines already:\n%s", before)
+	}
+	for _, name := range []string{"sail.debug", "stripped"} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, _, answer := s.sendFile("/upload/debug/", token, name, func(w io.Writer) error { _, err := w.Write(text); return err })
+		if status != 201 {
+			t.Fatalf("%s: %d %s", name, status, answer)
+		}
+	}
+	after := ask("cache")
+	for _, want := range []string{"Line 2 of \"" + source + "\"", "Symbol n is", "sail.c, line 3"} {
+		if !strings.Contains(after, want) {
+			t.Errorf("gdb does not say %q:\n%s", want, after)
+		}
+	}
+}
