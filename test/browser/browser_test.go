@@ -22,7 +22,11 @@ import (
 // crashes is how many the demo month of these tests has.
 const crashes = 300
 
-var site string // address of the instance that all tests look at
+var (
+	site    string // address of the instance that all tests look at
+	program string // the binary that serves it
+	data    string // its data directory
+)
 
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
@@ -74,7 +78,7 @@ func instance(dir string) (stop func(), err error) {
 	}
 	address := l.Addr().String()
 	l.Close()
-	site = "http://" + address
+	site, program, data = "http://"+address, binary, filepath.Join(dir, "data")
 	var log bytes.Buffer
 	serve := exec.Command(binary, "serve", "--data-dir", filepath.Join(dir, "data"), "--listen", address, "--storage.fsync=false", "--web.rate-limit", "0")
 	serve.Stdout, serve.Stderr = &log, &log
@@ -243,7 +247,7 @@ func pages(t *testing.T) map[string]string {
 	}
 	return map[string]string{
 		"home": "/", "search": "/search/?product=Kite", "signature": "/signature/?signature=kite::layout::Box::measure",
-		"report": "/report/index/" + after[:36], "help": "/documentation/", "signin": "/login/",
+		"report": "/report/index/" + after[:36], "help": "/documentation/", "signin": "/login/", "missing": "/uploads/missing/",
 	}
 }
 
