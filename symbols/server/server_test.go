@@ -250,6 +250,16 @@ func TestRefusedUploadsLeaveNothing(t *testing.T) {
 	bomb := zipped("a.so/"+id1+"/a.so.sym", strings.Repeat("\x00", 1<<20))
 	at := bytes.LastIndex(bomb, []byte("PK\x01\x02"))
 	binary.LittleEndian.PutUint32(bomb[at+24:], 0xfffffff0)
+	le := binary.LittleEndian
+	overlapping := zipped(good, text, "b.so/"+id1+"/a.so.sym", text)
+	le.PutUint32(overlapping[bytes.LastIndex(overlapping, []byte("PK\x01\x02"))+42:], 0)
+	encrypted := zipped(good, text)
+	encrypted[bytes.Index(encrypted, []byte("PK\x01\x02"))+8] |= 1
+	counts := zipped(good, text)
+	for _, at := range []int{8, 10} {
+		le.PutUint16(counts[bytes.LastIndex(counts, []byte("PK\x05\x06"))+at:], 0xffff)
+	}
+	tenGigabytes := zip64(good, text, 10<<30)
 	for _, c := range []struct {
 		name    string
 		archive []byte
@@ -267,6 +277,15 @@ func TestRefusedUploadsLeaveNothing(t *testing.T) {
 		{"twice", zipped(good, "x", good, "yy"), "twice"},
 		{"forbidden", zipped("qcom/proprietary/x.sym", "x"), "qcom/proprietary"},
 		{"no zip", []byte("x"), "not a zip"},
+		{"empty", nil, "not a zip"},
+		{"members over each other", overlapping, "overlaps"},
+		{"claims 10 GB", tenGigabytes, "claims"},
+		{"claims 65,535 members", counts, "with 65535 members"},
+		{"cut off", zipped(good, text)[:60], "not a zip"},
+		{"encrypted", encrypted, "encrypted"},
+		{"long snippet", zipped("x/"+strings.Repeat("y", 300)+"/qcom/proprietary", "x"), "qcom/proprietary"},
+		{"id without digits", zipped("a.so/xyz/a.so.sym", "x"), "Unrecognized file pattern"},
+		{"id too long", zipped("a.so/"+strings.Repeat("F", 200)+"/a.so.sym", "x"), "Unrecognized file pattern"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := w.upload("upload_symbols", c.archive)
@@ -279,6 +298,26 @@ func TestRefusedUploadsLeaveNothing(t *testing.T) {
 			w.nothingSpooled()
 		})
 	}
+}
+
+// zip64 makes an archive whose one member claims a size beyond 4 GB.
+func zip64(name, text string, size uint64) []byte {
+	plain := zipped(name, text)
+	le := binary.LittleEndian
+	at := bytes.Index(plain, []byte("PK\x01\x02"))
+	end := bytes.Index(plain, []byte("PK\x05\x06"))
+	dir := bytes.Clone(plain[at:end])
+	le.PutUint32(dir[24:], 1<<32-1)
+	le.PutUint16(dir[30:], 12)
+	field := make([]byte, 12)
+	le.PutUint16(field, 1)
+	le.PutUint16(field[2:], 8)
+	le.PutUint64(field[4:], size)
+	n := 46 + len(name)
+	dir = append(append(bytes.Clone(dir[:n]), field...), dir[n:]...)
+	tail := bytes.Clone(plain[end:])
+	le.PutUint32(tail[12:], uint32(len(dir)))
+	return append(append(bytes.Clone(plain[:at]), dir...), tail...)
 }
 
 // A member that unpacks to hundreds of megabytes is read through, not held.
@@ -561,47 +600,5 @@ func TestUploadByURLStaysOutside(t *testing.T) {
 		if a.status != 400 || !strings.Contains(string(a.body), "Not an allowed address") {
 			t.Errorf("%s: %d %s", host, a.status, a.body)
 		}
-	}
-}
-
-func BenchmarkUpload(b *testing.B) {
-	w := start(b, nil)
-	line := strings.Repeat("FUNC 1000 10 0 a_function_with_a_name(int, char const*)\n1000 10 12 3\n", 16_000)
-	b.SetBytes(int64(4 * len(line)))
-	n := 0
-	for b.Loop() {
-		n++
-		var files []string
-		for i := range 4 {
-			files = append(files, fmt.Sprintf("f%d.so/%032X0/f%d.so.sym", i, n, i), fmt.Sprintf("%d\n%s", n, line))
-		}
-		if a := w.upload("upload_symbols", zipped(files...)); a.status != 201 {
-			b.Fatalf("%d %s", a.status, a.body)
-		}
-	}
-}
-
-func BenchmarkDownload(b *testing.B) {
-	w := start(b, nil)
-	key := "a.so/" + id1 + "/a.so.sym"
-	text := make([]byte, 0, 10<<10)
-	for i := 0; len(text) < 10<<10; i++ {
-		text = fmt.Appendf(text, "FUNC %x 10 0 function_%x\n", i*4096, i*i*7919)
-	}
-	if a := w.upload("upload_symbols", zipped(key, string(text))); a.status != 201 {
-		b.Fatalf("%d %s", a.status, a.body)
-	}
-	for b.Loop() {
-		r, err := http.NewRequest("GET", w.url+"/"+key, nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		r.Header.Set("Accept-Encoding", "gzip")
-		resp, err := http.DefaultClient.Do(r)
-		if err != nil {
-			b.Fatal(err)
-		}
-		_, _ = io.Copy(io.Discard, resp.Body)
-		resp.Body.Close()
 	}
 }

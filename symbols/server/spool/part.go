@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"time"
 
 	"mayday/app/fault"
 )
@@ -18,6 +19,7 @@ import (
 type Part struct {
 	*os.File
 	limit int64
+	stall time.Duration
 }
 
 func (s *Spool) partPath(name string) string { return filepath.Join(s.dir, "part-"+name) }
@@ -32,7 +34,7 @@ func (s *Spool) Part(name string) (*Part, error) {
 	if err != nil {
 		return nil, fault.As(fault.Unavailable, err, "symbol spool")
 	}
-	return &Part{f, s.limit}, nil
+	return &Part{f, s.limit, s.stall}, nil
 }
 
 // Came opens what came of the file name; NotFound when nothing did.
@@ -44,7 +46,7 @@ func (s *Spool) Came(name string) (*Part, error) {
 	if err != nil {
 		return nil, fault.As(fault.Unavailable, err, "symbol spool")
 	}
-	return &Part{f, s.limit}, nil
+	return &Part{f, s.limit, s.stall}, nil
 }
 
 // Drop removes the file name; Tidy does when that fails.
@@ -103,7 +105,7 @@ func parseRange(text string) (r contentRange, ok bool) {
 // Receive adds the bytes of a request to what is there and says whether the
 // file is whole. Without a Content-Range the body is the whole file.
 func (p *Part) Receive(w http.ResponseWriter, r *http.Request) (done bool, err error) {
-	body := newPatient(w, r)
+	body := newPatient(w, r, p.stall)
 	have, err := p.Size()
 	if err != nil {
 		return false, err

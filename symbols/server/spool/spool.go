@@ -42,12 +42,13 @@ type Spool struct {
 	dir      string
 	limit    int64
 	life     string // begins the names of this life's temporary files
+	stall    time.Duration
 	prepared sync.Once
 }
 
 // New makes a spool in dir for uploads of at most limit bytes.
 func New(dir string, limit int64) *Spool {
-	return &Spool{dir: dir, limit: limit, life: temporary + rand.Text() + "-"}
+	return &Spool{dir: dir, limit: limit, life: temporary + rand.Text() + "-", stall: StallTimeout}
 }
 
 // prepare makes the directory.
@@ -152,21 +153,22 @@ func (s *Spool) receive(in *Incoming, r io.Reader) error {
 type patient struct {
 	r    io.Reader
 	c    *http.ResponseController
+	wait time.Duration
 	next time.Time
 }
 
 // newPatient reads the body of r, whose answer goes to w.
-func newPatient(w http.ResponseWriter, r *http.Request) *patient {
-	p := &patient{r: r.Body, c: http.NewResponseController(w)}
-	_ = p.c.SetReadDeadline(time.Now().Add(StallTimeout)) // without deadlines it just waits
+func newPatient(w http.ResponseWriter, r *http.Request, wait time.Duration) *patient {
+	p := &patient{r: r.Body, c: http.NewResponseController(w), wait: wait}
+	_ = p.c.SetReadDeadline(time.Now().Add(wait)) // without deadlines it just waits
 	return p
 }
 
 func (p *patient) Read(b []byte) (int, error) {
 	n, err := p.r.Read(b)
 	if now := time.Now(); n > 0 && now.After(p.next) {
-		_ = p.c.SetReadDeadline(now.Add(StallTimeout)) // without deadlines it just waits
-		p.next = now.Add(time.Second)
+		_ = p.c.SetReadDeadline(now.Add(p.wait)) // without deadlines it just waits
+		p.next = now.Add(p.wait / 60)
 	}
 	return n, err
 }
@@ -175,7 +177,7 @@ func (p *patient) Read(b []byte) (int, error) {
 // of the field wantFile, or of any field when that is "". A body that is no
 // form gives an Incoming without fields and file.
 func (s *Spool) Read(w http.ResponseWriter, r *http.Request, wantFile string) (*Incoming, error) {
-	body := newPatient(w, r)
+	body := newPatient(w, r, s.stall)
 	in := &Incoming{Fields: url.Values{}}
 	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch {

@@ -2,12 +2,17 @@ package spool
 
 import (
 	"bytes"
+	"io"
 	"mime/multipart"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 	"time"
+
+	"mayday/app/fault"
 )
 
 // No address that leads back inside is taken for one of the internet's.
@@ -48,6 +53,75 @@ func TestTidy(t *testing.T) {
 	}
 	left, err := os.ReadDir(s.dir)
 	if err != nil || len(left) != 2 || left[0].Name() != "part-1" || left[1].Name() != s.life+"2" {
+		t.Errorf("left: %v %v", left, err)
+	}
+}
+
+// A client that falls silent is given up, however it sends; one that is slow
+// but keeps sending is not. What came of a file in ranges is kept.
+func TestSlowClients(t *testing.T) {
+	s := New(t.TempDir(), 1<<20)
+	s.stall = 300 * time.Millisecond
+	got := make(chan error, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			p, err := s.Part("ab")
+			if err == nil {
+				_, err = p.Receive(w, r)
+				p.Close()
+			}
+			got <- err
+			return
+		}
+		in, err := s.Read(w, r, "")
+		if err == nil {
+			in.Close()
+		}
+		got <- err
+	}))
+	defer server.Close()
+	send := func(method string, pieces int, pause time.Duration, end bool) error {
+		t.Helper()
+		r, w := io.Pipe()
+		go func() {
+			_, _ = io.WriteString(w, "--x\r\nContent-Disposition: form-data; name=f; filename=f\r\n\r\n")
+			for range pieces {
+				_, _ = io.WriteString(w, "some bytes")
+				time.Sleep(pause)
+			}
+			if end {
+				_, _ = io.WriteString(w, "\r\n--x--\r\n")
+				w.Close()
+			}
+		}()
+		rq, err := http.NewRequest(method, server.URL, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rq.Header.Set("Content-Type", "multipart/form-data; boundary=x")
+		go func() {
+			if answer, err := http.DefaultClient.Do(rq); err == nil {
+				answer.Body.Close()
+			}
+		}()
+		select {
+		case err := <-got:
+			return err
+		case <-time.After(20 * time.Second):
+			t.Fatal("the server still waits")
+			return nil
+		}
+	}
+	if err := send(http.MethodPost, 12, 50*time.Millisecond, true); err != nil {
+		t.Errorf("a slow client: %v", err)
+	}
+	for _, method := range []string{http.MethodPost, http.MethodPut} {
+		if err := send(method, 1, time.Millisecond, false); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "broke off") {
+			t.Errorf("a silent client, %s: %v", method, err)
+		}
+	}
+	left, err := os.ReadDir(s.dir)
+	if err != nil || len(left) != 1 || left[0].Name() != "part-ab" {
 		t.Errorf("left: %v %v", left, err)
 	}
 }
