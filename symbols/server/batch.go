@@ -241,8 +241,12 @@ func (s *Server) keepItem(ctx context.Context, i *item) error {
 	return s.store.Put(ctx, f, z)
 }
 
-// arrived tells everybody that the symbols of a file came.
+// arrived tells everybody that the symbols of a file came. Of raw debug files
+// that is said when symbols are made of them: they are missing until then.
 func (s *Server) arrived(ctx context.Context, f catalog.SymbolFile) error {
+	if store.Raw(f) {
+		return nil
+	}
 	id := store.Module(f)
 	s.codes.forget()
 	s.missing.Found(id.DebugFile, id.DebugID)

@@ -128,6 +128,9 @@ func (s *Server) download(c echo.Context) error {
 			return err
 		}
 		for _, f := range files {
+			if !strings.HasSuffix(f.Key, "/"+file) {
+				continue // its debug information, which has the same name and ids
+			}
 			if done, err := s.sendRaw(c, f); done || err != nil {
 				return err
 			}

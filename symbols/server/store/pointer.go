@@ -11,10 +11,13 @@ import (
 // idPrefix is where the bucket keeps what leads from an id to raw debug files.
 const idPrefix = "ids/"
 
+// Raw reports whether a file is an ELF, Mach-O, PE or PDB file.
+func Raw(f catalog.SymbolFile) bool { return f.Kind != "" && f.Kind != "sym" }
+
 // pointers are the objects that lead to a raw debug file; .sym files and files
 // of unknown kinds have none.
 func pointers(f catalog.SymbolFile) []string {
-	if f.Kind == "" || f.Kind == "sym" {
+	if !Raw(f) {
 		return nil
 	}
 	_, _, file, _ := Split(f.Key)

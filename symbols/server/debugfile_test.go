@@ -1,0 +1,198 @@
+package server_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"mayday/symbols/server"
+)
+
+// macho makes a Mach-O file of a type (2 program, 10 dSYM) with a UUID of one
+// letter.
+func macho(kind uint32, uuid byte) []byte {
+	le := binary.LittleEndian
+	b := make([]byte, 32+24)
+	le.PutUint32(b, 0xfeedfacf)
+	le.PutUint32(b[12:], kind)
+	le.PutUint32(b[16:], 1)
+	le.PutUint32(b[20:], 24)
+	le.PutUint32(b[32:], 0x1b)
+	le.PutUint32(b[36:], 24)
+	copy(b[40:], bytes.Repeat([]byte{uuid}, 16))
+	return b
+}
+
+// pe makes a Windows program with time stamp 5AF1C0DE, size 1A000 and the
+// debug id of id1.
+func pe() []byte {
+	le := binary.LittleEndian
+	b := make([]byte, 0x400)
+	copy(b, "MZ")
+	le.PutUint32(b[60:], 0x40)
+	h := b[0x40:]
+	copy(h, "PE\x00\x00")
+	le.PutUint16(h[6:], 1)
+	le.PutUint32(h[8:], 0x5af1c0de)
+	le.PutUint16(h[20:], 240)
+	o := h[24:]
+	le.PutUint16(o, 0x20b)
+	le.PutUint32(o[56:], 0x1a000)
+	le.PutUint32(o[112+48:], 0x1000)
+	le.PutUint32(o[112+52:], 28)
+	s := o[240:]
+	le.PutUint32(s[8:], 0x200)
+	le.PutUint32(s[12:], 0x1000)
+	le.PutUint32(s[16:], 0x200)
+	le.PutUint32(s[20:], 0x200)
+	le.PutUint32(b[0x200+12:], 2)
+	le.PutUint32(b[0x200+16:], 24)
+	le.PutUint32(b[0x200+24:], 0x300)
+	copy(b[0x300:], "RSDS\x8c\xec\xe4\x44\x41\x2f\x2b\x49\x93\x69\xd6\xb9\xa0\x59\x57\x7c\x02")
+	return b
+}
+
+func tarGzipped(files ...string) []byte {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	w := tar.NewWriter(z)
+	for i := 0; i+1 < len(files); i += 2 {
+		_ = w.WriteHeader(&tar.Header{Name: files[i], Mode: 0o644, Size: int64(len(files[i+1])), Typeflag: tar.TypeReg}) // a buffer takes all
+		_, _ = w.Write([]byte(files[i+1]))
+	}
+	_, _ = w.Close(), z.Close()
+	return b.Bytes()
+}
+
+// keys are the objects of the bucket, without what a bucket keeps beside them.
+func (w *world) keys() (out []string) {
+	_ = filepath.WalkDir(w.dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && !strings.HasPrefix(d.Name(), ".") {
+			rel, _ := filepath.Rel(w.dir, path)
+			if !strings.HasSuffix(rel, ".attrs") && !strings.HasPrefix(rel, ".") {
+				out = append(out, filepath.ToSlash(rel))
+			}
+		}
+		return nil
+	})
+	slices.Sort(out)
+	return out
+}
+
+// A program and its dSYM, which has the same name and ids, are both kept, every
+// architecture by itself; each is found by either id, also in the bucket alone.
+func TestBundleOfDebugFiles(t *testing.T) {
+	w := start(t, nil)
+	program, other, dsym := macho(2, 'a'), macho(2, 'b'), macho(10, 'a')
+	fat := make([]byte, 64)
+	binary.BigEndian.PutUint32(fat, 0xcafebabe)
+	binary.BigEndian.PutUint32(fat[4:], 2)
+	for i, p := range [][]byte{program, other} {
+		binary.BigEndian.PutUint32(fat[8+20*i+8:], uint32(64+56*i))
+		binary.BigEndian.PutUint32(fat[8+20*i+12:], uint32(len(p)))
+	}
+	fat = append(append(fat, program...), other...)
+	body, kind := form("file", "kite.tar.gz", tarGzipped("Kite.app/Contents/MacOS/Kite", string(fat), "Kite.dSYM/Contents/Resources/DWARF/Kite", string(dsym), "Kite.dSYM/Contents/Info.plist", "<plist/>"))
+	a := w.do("POST", "/upload/debug/", "upload_symbols", body, "Content-Type", kind)
+	if a.status != 201 || len(a.json(t)["files"].([]any)) != 3 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	ida, idb := strings.Repeat("61", 16), strings.Repeat("62", 16)
+	for path, want := range map[string][]byte{
+		"/Kite/" + ida + "/Kite":        program,
+		"/Kite/" + ida + "0/Kite":       program, // by its debug id
+		"/Kite/" + idb + "/Kite":        other,
+		"/Kite/" + ida + "/Kite.dwarf":  dsym,
+		"/Kite/" + idb + "/Kite.dwarf":  nil,
+		"/Sloop/" + ida + "/Sloop":      nil,
+		"/Kite/" + ida + "/file.ptr":    nil,
+		"/Kite/" + ida + "0/Kite.sym":   nil, // none was made
+		"/buildid/" + ida + "/notes":    nil,
+		"/buildid/../" + ida + "/notes": nil,
+	} {
+		got := w.do("GET", path, "", nil)
+		if (got.status == 200) != (want != nil) || want != nil && !bytes.Equal(got.body, want) {
+			t.Errorf("%s: %d, %d bytes", path, got.status, len(got.body))
+		}
+	}
+	keys := strings.Join(w.keys(), "\n")
+	for _, want := range []string{"v1/Kite/" + ida + "/Kite", "ids/" + ida + "/macho/Kite", "ids/" + ida + "0/macho/Kite", "ids/" + ida + "/dsym/Kite.dwarf"} {
+		if !strings.Contains(keys, want) {
+			t.Errorf("no object %s; there are\n%s", want, keys)
+		}
+	}
+	if text, err := os.ReadFile(filepath.Join(w.dir, "ids", ida, "macho", "Kite")); err != nil || string(text) != "v1/Kite/"+ida+"/Kite" {
+		t.Errorf("the pointer holds %q, %v", text, err)
+	}
+	if len(w.arrived) != 0 {
+		t.Errorf("symbols are said to have come: %v", w.arrived)
+	}
+	w.nothingSpooled()
+}
+
+// A Windows program is found as Microsoft's tools ask for it, and does not make
+// its symbols less missing.
+func TestMicrosoftDownload(t *testing.T) {
+	w := start(t, nil)
+	w.do("GET", "/kite.pdb/"+id1+"/kite.sym", "", nil)
+	for name, data := range map[string][]byte{"kite.dll": pe(), "kite.zip": zipped("sub/kite.exe", string(pe()))} {
+		body, kind := form("file", name, data)
+		if a := w.do("POST", "/upload/debug/", "upload_symbols", body, "Content-Type", kind); a.status != 201 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+	}
+	for _, path := range []string{"/kite.dll/5AF1C0DE1a000/kite.dll", "/kite.dll/5af1c0de1a000/kite.dll", "/kite.exe/5AF1C0DE1A000/kite.exe", "/kite.dll/" + id1 + "/kite.dll"} {
+		if got := w.do("GET", path, "", nil); got.status != 200 || !bytes.Equal(got.body, pe()) {
+			t.Errorf("%s: %d, %d bytes", path, got.status, len(got.body))
+		}
+	}
+	if got := w.do("GET", "/kite.dll/5AF1C0DE1A000/kite.dll", "", nil, "Range", "bytes=0-1"); got.status != 206 || string(got.body) != "MZ" {
+		t.Errorf("a range: %d %q", got.status, got.body)
+	}
+	if n := w.do("GET", "/missingsymbols/", "", nil).json(t)["total_count"]; n != 1.0 {
+		t.Errorf("%v are missing, want the one that was asked for", n)
+	}
+}
+
+// What cannot be taken is refused in words, and nothing of it is kept.
+func TestRefusedBundles(t *testing.T) {
+	w := start(t, func(o *server.Options) { o.Config.MaxUpload = 1 << 20 })
+	program := string(macho(2, 'a'))
+	for _, c := range []struct {
+		name   string
+		data   []byte
+		status int
+		want   string
+	}{
+		{"text", []byte("hello"), 400, "no debug file"},
+		{"nothing", nil, 400, "no debug file"},
+		{"one id twice", zipped("a/Kite", program, "b/Kite", program), 400, "two files"},
+		{"a name that cannot be kept", zipped("a/Ki[te", program), 400, "cannot be kept"},
+		{"dots for a name", zipped("a/..", program), 400, "cannot be kept"},
+		{"xz", []byte("\xfd7zXZ\x00......"), 415, "xz"},
+		{"too large", bytes.Repeat([]byte("MZ"), 600<<10), 413, "more than 1048576 bytes"},
+		{"cut tar.gz", tarGzipped("Kite", program)[:60], 400, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			body, kind := form("file", "x", c.data)
+			a := w.do("POST", "/upload/debug/", "upload_symbols", body, "Content-Type", kind)
+			if a.status != c.status || !strings.Contains(string(a.body), c.want) {
+				t.Errorf("%d %s, want %d with %q", a.status, a.body, c.status, c.want)
+			}
+			if keys := w.keys(); len(keys) != 0 {
+				t.Errorf("kept: %q", keys)
+			}
+			w.nothingSpooled()
+		})
+	}
+	if a := w.do("POST", "/upload/debug/", "", strings.NewReader("")); a.status != 403 {
+		t.Errorf("nobody: %d", a.status)
+	}
+}
