@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"mayday/app/command"
+	"mayday/app/config"
 	"mayday/app/fault"
 	"mayday/storage/catalog"
 )
@@ -141,6 +142,8 @@ func cmdToken() *cli.Command {
 				&cli.StringFlag{Name: "permissions", Usage: "`LIST` of permissions, by comma"},
 				&cli.StringFlag{Name: "key", Usage: "use these 32 hexadecimal `DIGITS`"},
 				&cli.StringFlag{Name: "notes", Usage: "what the token is for"},
+				&cli.IntFlag{Name: "upload-version", Usage: "`PROTOCOL`, 1 or 2, that upload clients of the token are told to speak; 0 is what the configuration says"},
+				&cli.StringFlag{Name: "quota", Value: "0", Usage: "most `BYTES` of symbols kept of the token's uploads, such as 10GiB; 0 is no limit"},
 				&cli.DurationFlag{Name: "life", Value: catalog.TokenLife, Usage: "how long the token is good"}),
 			Action: tokenCreate,
 		}},
@@ -155,8 +158,13 @@ func tokenCreate(c *cli.Context) error {
 	if c.Duration("life") <= 0 {
 		return fault.New(fault.Invalid, "--life %v is over before it begins", c.Duration("life"))
 	}
+	quota, err := config.ParseBytes(c.String("quota"))
+	if err != nil {
+		return fault.As(fault.Invalid, err, "--quota")
+	}
 	return withCatalog(c, func(db *catalog.DB) error {
 		key, err := db.CreateToken(c.Context, catalog.NewToken{
+			UploadVersion: c.Int("upload-version"), Quota: int64(quota),
 			User: c.String("user"), Permissions: permissions, Notes: c.String("notes"),
 			Life: c.Duration("life"), Key: c.String("key"), Operator: true,
 		})
