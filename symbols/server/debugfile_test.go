@@ -196,3 +196,38 @@ func TestRefusedBundles(t *testing.T) {
 		t.Errorf("nobody: %d", a.status)
 	}
 }
+
+// The sources of a program are served one by one, by the paths that its debug
+// information names, wherever it was built.
+func TestSources(t *testing.T) {
+	w := start(t, nil)
+	const id = "6162636465"
+	archive := zipped("sail/src/main.c", "main of sail", "sail/lib/main.c", "main of lib", "sail/src/", "", "README", "read me")
+	body, kind := form("file", "s.zip", archive, "sources", id)
+	if a := w.do("POST", "/upload/debug/", "upload_symbols", body, "Content-Type", kind); a.status != 201 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	for path, want := range map[string]string{
+		"/build/worker/sail/src/main.c": "main of sail", "/sail/lib/main.c": "main of lib", "/elsewhere/README": "read me",
+		"/x/../build/src%2Fmain.c": "main of sail", "/sail/src": "", "/sail/src/other.c": "", "/": "",
+	} {
+		for range 2 { // of the bucket, then of the local copy
+			a := w.do("GET", "/buildid/"+id+"/source"+path, "", nil)
+			if want == "" && a.status != 404 || want != "" && (a.status != 200 || string(a.body) != want) {
+				t.Errorf("%s: %d %q, want %q", path, a.status, a.body, want)
+			}
+		}
+	}
+	if a := w.do("GET", "/buildid/6162636466/source/README", "", nil); a.status != 404 {
+		t.Errorf("another program: %d", a.status)
+	}
+	for _, c := range []struct {
+		data []byte
+		id   string
+	}{{[]byte("no zip"), id}, {archive, "../.."}, {archive, "xyz"}} {
+		body, kind := form("file", "s.zip", c.data, "sources", c.id)
+		if a := w.do("POST", "/upload/debug/", "upload_symbols", body, "Content-Type", kind); a.status != 400 {
+			t.Errorf("%q: %d %s", c.id, a.status, a.body)
+		}
+	}
+}

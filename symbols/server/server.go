@@ -180,6 +180,8 @@ func (s *Server) Mount(e *echo.Echo) {
 
 	e.GET("/buildid/:id/:what", s.buildID)
 	e.HEAD("/buildid/:id/:what", s.buildID)
+	e.GET("/buildid/:id/source/*", s.source)
+	e.HEAD("/buildid/:id/source/*", s.source)
 	e.Any("/try/:debug/:id/:file", s.open(s.download))
 	e.Any("/:debug/:id/:file", s.open(s.download))
 }

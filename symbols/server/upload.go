@@ -86,6 +86,16 @@ func (s *Server) upload(c echo.Context, protocol string) error {
 	if err := checkExtension(u); err != nil {
 		return err
 	}
+	if id := in.Fields.Get("sources"); id != "" && protocol == protocolDebug {
+		b, err := s.openSources(u, in, id)
+		if err != nil {
+			return err
+		}
+		if err := b.run(ctx); err != nil {
+			return err
+		}
+		return c.JSON(http.StatusCreated, b.answer())
+	}
 	if later && protocol == protocolDebug { // unpacking is most of the work
 		return s.later(c, u, in)
 	}

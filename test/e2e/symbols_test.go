@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -20,9 +21,18 @@ import (
 // sendFile posts a form whose one file write makes, without holding it.
 func (s *server) sendFile(path, token, filename string, write func(io.Writer) error, header ...string) (int, http.Header, string) {
 	s.t.Helper()
+	return s.sendFields(path, token, filename, write, nil, header...)
+}
+
+// sendFields is sendFile with fields before the file.
+func (s *server) sendFields(path, token, filename string, write func(io.Writer) error, fields map[string]string, header ...string) (int, http.Header, string) {
+	s.t.Helper()
 	r, w := io.Pipe()
 	m := multipart.NewWriter(w)
 	go func() {
+		for name, value := range fields {
+			_ = m.WriteField(name, value) // the pipe tells by the next write
+		}
 		part, err := m.CreateFormFile("file", filename)
 		if err == nil {
 			err = write(part)
@@ -217,7 +227,7 @@ func peakKB(t *testing.T, pid int) (kb int) {
 // gdb, which knows nothing of a stripped program but its build id, gets
 // functions and lines from a running instance.
 func TestGDB(t *testing.T) {
-	for _, tool := range []string{"gdb", "gcc", "objcopy", "strip"} {
+	for _, tool := range []string{"gdb", "gcc", "objcopy", "strip", "readelf"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skip("no " + tool)
 		}
@@ -235,7 +245,8 @@ func TestGDB(t *testing.T) {
 		}
 		return path
 	}
-	source := write("sail.c", "int tear(int n)\n{\n\treturn n * 7;\n}\nint main(int argc, char **argv)\n{\n\treturn tear(argc);\n}\n")
+	const program = "int tear(int n)\n{\n\treturn n * 7;\n}\nint main(int argc, char **argv)\n{\n\treturn tear(argc);\n}\n"
+	source := write("sail.c", program)
 	tool := func(name string, args ...string) {
 		t.Helper()
 		c := exec.Command(name, args...)
@@ -252,7 +263,7 @@ func TestGDB(t *testing.T) {
 	token := s.token("build@example.com", "upload_symbols")
 	ask := func(cache string) string {
 		t.Helper()
-		c := exec.Command("gdb", "-nx", "-batch", "-iex", "set debuginfod enabled on", "-ex", "info line tear", "-ex", "info scope tear", "-ex", "break tear", "./stripped")
+		c := exec.Command("gdb", "-nx", "-batch", "-iex", "set debuginfod enabled on", "-ex", "info line tear", "-ex", "info scope tear", "-ex", "break tear", "-ex", "list tear", "./stripped")
 		c.Dir = dir
 		c.Env = append(os.Environ(), "DEBUGINFOD_URLS="+s.url, "DEBUGINFOD_CACHE_PATH="+filepath.Join(dir, cache), "HOME="+dir)
 		out, _ := c.CombinedOutput() // it ends with 1 when it finds nothing
@@ -271,8 +282,30 @@ func TestGDB(t *testing.T) {
 			t.Fatalf("%s: %d %s", name, status, answer)
 		}
 	}
+	sources := func(w io.Writer) error {
+		z := zip.NewWriter(w)
+		f, err := z.Create("src/sail.c")
+		if err == nil {
+			_, err = io.WriteString(f, program)
+		}
+		if err != nil {
+			return err
+		}
+		return z.Close()
+	}
+	notes, err := exec.Command("readelf", "-n", filepath.Join(dir, "stripped")).Output()
+	id := regexp.MustCompile(`Build ID: ([0-9a-f]+)`).FindSubmatch(notes)
+	if err != nil || id == nil {
+		t.Fatalf("no build id: %v %s", err, notes)
+	}
+	if status, _, answer := s.sendFields("/upload/debug/", token, "sail.zip", sources, map[string]string{"sources": string(id[1])}); status != 201 {
+		t.Fatalf("sources: %d %s", status, answer)
+	}
+	if err := os.Remove(source); err != nil { // gdb must ask for it
+		t.Fatal(err)
+	}
 	after := ask("cache")
-	for _, want := range []string{"Line 2 of \"" + source + "\"", "Symbol n is", "sail.c, line 3"} {
+	for _, want := range []string{"return n * 7;", "Line 2 of \"" + source + "\"", "Symbol n is", "sail.c, line 3"} {
 		if !strings.Contains(after, want) {
 			t.Errorf("gdb does not say %q:\n%s", want, after)
 		}

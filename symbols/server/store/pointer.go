@@ -11,13 +11,17 @@ import (
 // idPrefix is where the bucket keeps what leads from an id to raw debug files.
 const idPrefix = "ids/"
 
-// Raw reports whether a file is an ELF, Mach-O, PE or PDB file.
+// Sources is the kind of an archive of source files.
+const Sources = "sources"
+
+// Raw reports whether a file is for debuggers: an ELF, Mach-O, PE or PDB file,
+// or sources.
 func Raw(f catalog.SymbolFile) bool { return f.Kind != "" && f.Kind != "sym" }
 
 // pointers are the objects that lead to a raw debug file; .sym files and files
 // of unknown kinds have none.
 func pointers(f catalog.SymbolFile) []string {
-	if !Raw(f) {
+	if !Raw(f) || f.Kind == Sources {
 		return nil
 	}
 	_, _, file, _ := Split(f.Key)
