@@ -22,6 +22,12 @@ const maxBundle = 64 << 30
 // openBundle finds the raw debug files in what was received, and makes symbol
 // files of them where a converter is there.
 func (s *Server) openBundle(ctx context.Context, u catalog.SymbolUpload, in *spool.Incoming) (_ *batch, err error) {
+	select {
+	case s.bundles <- struct{}{}:
+		defer func() { <-s.bundles }()
+	case <-ctx.Done():
+		return nil, fault.Wrap(ctx.Err(), "upload")
+	}
 	found, err := bundle.Open(ctx, in.File, in.Size, in.Filename, bundle.Options{Temporary: s.spool.Temporary, Most: min(most(in.Size), maxBundle), MaxFile: maxMember})
 	if err != nil {
 		return nil, asInvalid(err)

@@ -176,7 +176,7 @@ func TestRefusedBundles(t *testing.T) {
 		{"one id twice", zipped("a/Kite", program, "b/Kite", program), 400, "two files"},
 		{"a name that cannot be kept", zipped("a/Ki[te", program), 400, "cannot be kept"},
 		{"dots for a name", zipped("a/..", program), 400, "cannot be kept"},
-		{"xz", []byte("\xfd7zXZ\x00......"), 415, "xz"},
+		{"broken xz", []byte("\xfd7zXZ\x00......"), 400, "xz"},
 		{"too large", bytes.Repeat([]byte("MZ"), 600<<10), 413, "more than 1048576 bytes"},
 		{"cut tar.gz", tarGzipped("Kite", program)[:60], 400, ""},
 	} {

@@ -109,6 +109,7 @@ type Server struct {
 	missing *missing.List
 	codes   *codeCache
 	uploads chan struct{} // one for each upload that is worked on
+	bundles chan struct{} // the one bundle that is being unpacked: it may take 64 MB
 	tickets store.Locks
 	work    chan catalog.SymbolJob
 }
@@ -130,7 +131,7 @@ func New(o Options) *Server {
 	}
 	s := &Server{o: o, files: o.Catalog, bucket: o.Bucket, callers: o.Callers, log: o.Log, now: o.Now, started: o.Now(), codes: newCodeCache(o.Now),
 		spool: spool.New(o.Spool, int64(o.Config.MaxUpload)), missing: missing.New(o.Catalog, o.Config.MissingIgnore, o.Now),
-		uploads: make(chan struct{}, maxUploads), work: make(chan catalog.SymbolJob, maxQueued)}
+		uploads: make(chan struct{}, maxUploads), bundles: make(chan struct{}, 1), work: make(chan catalog.SymbolJob, maxQueued)}
 	s.store = store.New(store.Options{Catalog: o.Catalog, Bucket: o.Bucket, Changed: o.Arrived, Now: o.Now,
 		Limits: store.Limits{All: int64(o.Config.Quota), User: int64(o.Config.UserQuota)}})
 	s.fetcher = &spool.Fetcher{Spool: s.spool, Domains: o.Config.Domains, Any: o.Config.AnyDomain, Client: o.Client, Log: o.Log}

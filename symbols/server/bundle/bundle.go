@@ -1,5 +1,5 @@
 // Package bundle finds the raw debug files in what a build machine sends: the
-// file itself, packed by gzip, zstd or bzip2, in a tar, zip or cabinet, a
+// file itself, packed by gzip, zstd, bzip2 or xz, in a tar, zip or cabinet, a
 // folder such as a dSYM packed by any of these, and these within each other.
 // What it is, the bytes say, not the name.
 //
@@ -8,7 +8,7 @@
 // that a small upload does not fill the disk. Members that are no debug files
 // are looked at no further than their first bytes.
 //
-// Not read: xz, LZX cabinets, sparse members of tars, links.
+// Not read: LZX cabinets, sparse members of tars, links.
 package bundle
 
 import (
@@ -34,7 +34,8 @@ import (
 const (
 	// maxDepth bounds packings within each other: a zip of cabinets, a tar.gz.
 	maxDepth = 5
-	// maxWindow bounds the memory of zstd: what its levels up to 19 use.
+	// maxWindow bounds the memory of zstd and xz: what zstd's levels up to 19
+	// use, and xz -9.
 	maxWindow = 64 << 20
 	// headSize is how much of a member tells what it is: a tar says so at 257.
 	headSize = 512
@@ -144,8 +145,6 @@ func (b *Bundle) look(ctx context.Context, e entry) error {
 		return b.readZip(ctx, e)
 	case inCabinet:
 		return b.readCabinet(ctx, e)
-	case xz:
-		return fault.New(fault.Unsupported, "%s is packed by xz, which is not supported: use gzip or zstd", archive.Quote(e.path))
 	}
 	b.ignore(e.path, "neither ELF, Mach-O, PE nor PDB")
 	return nil
@@ -157,8 +156,7 @@ type what int
 const (
 	other what = iota
 	raw
-	packed // one file by itself: gzip, zstd, bzip2
-	xz
+	packed // one file by itself: gzip, zstd, bzip2, xz
 	inTar
 	inZip
 	inCabinet
@@ -168,10 +166,9 @@ func sniff(head []byte) what {
 	switch {
 	case binary.Magic(head):
 		return raw
-	case bytes.HasPrefix(head, []byte("\x1f\x8b")), bytes.HasPrefix(head, []byte("\x28\xb5\x2f\xfd")), bytes.HasPrefix(head, []byte("BZh")):
+	case bytes.HasPrefix(head, []byte("\x1f\x8b")), bytes.HasPrefix(head, []byte("\x28\xb5\x2f\xfd")), bytes.HasPrefix(head, []byte("BZh")),
+		bytes.HasPrefix(head, []byte(xzMagic)):
 		return packed
-	case bytes.HasPrefix(head, []byte("\xfd7zXZ\x00")):
-		return xz
 	case bytes.HasPrefix(head, []byte("PK\x03\x04")), bytes.HasPrefix(head, []byte("PK\x05\x06")):
 		return inZip
 	case cab.Magic(head):
@@ -286,6 +283,12 @@ func (b *Bundle) unpack(ctx context.Context, e entry) error {
 		r = z
 	case head == [2]byte{'B', 'Z'}:
 		r = bzip2.NewReader(in)
+	case head == [2]byte{0xfd, '7'}:
+		x, err := newXZ(in)
+		if err != nil {
+			return asBad(err, e.path)
+		}
+		r = x
 	default:
 		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
@@ -301,9 +304,9 @@ func (b *Bundle) unpack(ctx context.Context, e entry) error {
 func unpackedName(name string) string {
 	ext := path.Ext(name)
 	switch strings.ToLower(ext) {
-	case ".gz", ".zst", ".zstd", ".bz2":
+	case ".gz", ".zst", ".zstd", ".bz2", ".xz":
 		return strings.TrimSuffix(name, ext)
-	case ".tgz", ".tbz", ".tzst":
+	case ".tgz", ".tbz", ".tzst", ".txz":
 		return strings.TrimSuffix(name, ext) + ".tar"
 	}
 	return name

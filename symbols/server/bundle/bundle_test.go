@@ -8,13 +8,16 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
 
 	"mayday/app/fault"
 	"mayday/symbols/server/bundle"
@@ -87,6 +90,50 @@ func zstandard(data []byte) []byte {
 	return z.EncodeAll(data, nil)
 }
 
+func xzed(data []byte) []byte {
+	var b bytes.Buffer
+	z, _ := xz.NewWriter(&b)
+	_, _ = z.Write(data)
+	_ = z.Close()
+	return b.Bytes()
+}
+
+// hungry has the first block of an xz file claim a window of 3 GB.
+func hungry(b []byte) []byte {
+	size := (int(b[12]) + 1) * 4
+	h := b[12 : 12+size]
+	h[bytes.Index(h, []byte{0x21, 1})+2] = 39
+	binary.LittleEndian.PutUint32(h[size-4:], crc32.ChecksumIEEE(h[:size-4]))
+	return b
+}
+
+// What xz itself packs is read too, with every kind of checksum.
+func TestXZProgram(t *testing.T) {
+	tool, err := exec.LookPath("xz")
+	if err != nil {
+		t.Skip("no xz")
+	}
+	program := append(macho(2, 1), bytes.Repeat([]byte("text that packs well, "), 20_000)...)
+	for _, args := range [][]string{{"-6"}, {"-9", "--check=crc32"}, {"-0", "--check=sha256", "--block-size=65536"}, {"--check=none"}} {
+		c := exec.Command(tool, append(args, "-c")...)
+		c.Stdin = bytes.NewReader(program)
+		data, err := c.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := open(t, t.TempDir(), data, "Kite.xz", 1<<20)
+		if err != nil {
+			t.Errorf("xz %v: %v", args, err)
+			continue
+		}
+		got, err := io.ReadAll(io.NewSectionReader(b.Files[0], 0, b.Files[0].Size))
+		if err != nil || !bytes.Equal(got, program) {
+			t.Errorf("xz %v: %d bytes, want %d, %v", args, len(got), len(program), err)
+		}
+		b.Close()
+	}
+}
+
 // cabinet stores one file in a Microsoft cabinet.
 func cabinet(name string, data []byte) []byte {
 	le := binary.LittleEndian
@@ -125,6 +172,8 @@ func TestOpen(t *testing.T) {
 		{"every architecture", "Kite", fat(program, macho(2, 2)), []string{"Kite macho", "Kite macho"}},
 		{"gzip", "Kite.gz", gzipped(program), []string{"Kite macho"}},
 		{"zstd", "Kite.zst", zstandard(program), []string{"Kite macho"}},
+		{"xz", "Kite.xz", xzed(program), []string{"Kite macho"}},
+		{"tar.xz", "d.tar.xz", xzed(tarred(dsym...)), []string{"Kite dsym"}},
 		{"dSYM in a zip", "d.zip", zipped(dsym...), []string{"Kite dsym"}},
 		{"dSYM in a tar", "d.tar", tarred(dsym...), []string{"Kite dsym"}},
 		{"dSYM in a tar.gz", "d.tgz", gzipped(tarred(dsym...)), []string{"Kite dsym"}},
@@ -193,7 +242,11 @@ func TestRefused(t *testing.T) {
 		{"bomb of zeroes", zipped(member{"a", append([]byte("MZ"), make([]byte, 4<<20)...)}), fault.TooLarge, "unpacks to more than"},
 		{"many members", gzipped(tarred(many...)), fault.TooLarge, ""},
 		{"a tar that claims 8 GB", claims, fault.Malformed, "claims 8589934591 bytes"},
-		{"xz", []byte("\xfd7zXZ\x00.........."), fault.Unsupported, "xz"},
+		{"cut xz", xzed(program)[:40], fault.Malformed, "xz"},
+		{"xz whose header is damaged", func() []byte { b := xzed(program); b[14]++; return b }(), fault.Malformed, "checksum of a block's header"},
+		{"xz whose content is damaged", func() []byte { b := xzed(program); b[bytes.Index(b, []byte("YZ"))-40]++; return b }(), fault.Malformed, ""},
+		{"xz that needs 4 GB", hungry(xzed(program)), fault.TooLarge, "needs 3221225472 bytes of memory"},
+		{"xz bomb", xzed(append(bytes.Clone(program), make([]byte, 4<<20)...)), fault.TooLarge, "unpacks to more than"},
 		{"cut gzip", gzipped(program)[:30], fault.Malformed, ""},
 		{"cut zip", zipped(member{"a", program})[:60], fault.Malformed, ""},
 		{"cut zstd", zstandard(program)[:20], fault.Malformed, ""},
@@ -217,7 +270,7 @@ func TestRefused(t *testing.T) {
 
 func FuzzOpen(f *testing.F) {
 	program := macho(2, 1)
-	for _, seed := range [][]byte{program, fat(program), gzipped(program), zstandard(program), zipped(member{"a", program}), tarred(member{"a", program}), cabinet("a", program), zstandard(tarred(member{"b", cabinet("a", program)}))} {
+	for _, seed := range [][]byte{program, fat(program), gzipped(program), zstandard(program), xzed(program), zipped(member{"a", program}), tarred(member{"a", program}), cabinet("a", program), zstandard(tarred(member{"b", cabinet("a", program)}))} {
 		f.Add(seed)
 	}
 	dir := f.TempDir()
