@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,8 +19,10 @@ import (
 
 	"mayday/app/command"
 	"mayday/app/fault"
+	"mayday/roles/processor"
 	"mayday/storage"
 	"mayday/storage/queue"
+	"mayday/storage/search"
 	"mayday/storage/search/plan"
 )
 
@@ -185,17 +188,130 @@ func (d *deps) delete(ctx context.Context, ch chosen, out io.Writer) error {
 			}
 			names = append(names, id.String())
 		}
+		if err := d.printIndexed(ctx, engine, batch, out); err != nil {
+			return err
+		}
 		if ch.DryRun {
 			continue
 		}
 		if err := engine.Delete(ctx, names); err != nil {
 			return fault.Wrap(err, "delete from the index")
 		}
+		if err := d.forget(ctx, names); err != nil {
+			return err
+		}
 	}
 	if ch.DryRun {
 		return nil
 	}
+	if err := d.deleteLate(ctx, ids, engine); err != nil {
+		return err
+	}
 	return d.audit(ctx, fmt.Sprintf("delete: %d crashes, query %q", len(ids), ch.Query))
+}
+
+// printIndexed writes which of the crashes the index holds.
+func (d *deps) printIndexed(ctx context.Context, engine search.Engine, ids []storage.CrashID, out io.Writer) error {
+	fields, err := d.Fields()
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	for start := 0; start < len(ids); start += idsPerQuery {
+		q := url.Values{"_columns": {plan.IDField}, "_facets_size": {"0"}, "_results_number": {strconv.Itoa(idsPerQuery)},
+			"date": {">=" + now.Add(-plan.MaxSpan+time.Hour).UTC().Format(time.RFC3339)}}
+		for _, id := range ids[start:min(start+idsPerQuery, len(ids))] {
+			q.Add(plan.IDField, id.String())
+		}
+		p, err := plan.Parse(q, fields, plan.Viewer{}, plan.Options{Now: now})
+		if err != nil {
+			return err
+		}
+		r, err := engine.Search(ctx, p)
+		if err != nil {
+			return fault.Wrap(err, "look for the crashes in the index")
+		}
+		for _, h := range r.Hits {
+			fmt.Fprintf(out, "%s\tindex\t\n", h[plan.IDField])
+		}
+	}
+	return nil
+}
+
+// idsPerQuery is how many crashes one query looks for.
+const idsPerQuery = 200
+
+// forget removes what the catalog lists about crashes.
+func (d *deps) forget(ctx context.Context, ids []string) error {
+	db, err := d.Catalog(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(db.DropVerdicts(ctx, ids), db.DropMissingProcessed(ctx, ids))
+}
+
+// lateFor is how long delete waits for crashes that were being processed when
+// they were deleted, and lateEvery how often it looks.
+const (
+	lateFor   = time.Minute
+	lateEvery = 200 * time.Millisecond
+)
+
+// deleteLate deletes once more what a processor or the indexer may have written
+// since: crashes that were being worked on when they were deleted, once they
+// are not any more. Those that only wait in a queue are found to be gone.
+func (d *deps) deleteLate(ctx context.Context, ids []storage.CrashID, engine eraser) error {
+	queues, err := d.Queues(ctx)
+	if err != nil {
+		return err
+	}
+	deleted := map[storage.CrashID]bool{}
+	for _, id := range ids {
+		deleted[id] = true
+	}
+	late := map[storage.CrashID]bool{}
+	for end := time.Now().Add(lateFor); ; {
+		taken, err := queues.Taken(ctx, queue.Names()...)
+		if fault.Is(err, fault.Unsupported) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		waiting := false
+		for id := range taken {
+			if deleted[id] {
+				late[id], waiting = true, true
+			}
+		}
+		if !waiting {
+			break
+		}
+		if time.Now().After(end) {
+			return fault.New(fault.Timeout, "some of the crashes are still being processed; delete them again later")
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(lateEvery):
+		}
+	}
+	if len(late) == 0 {
+		return nil
+	}
+	var names []string
+	for id := range late {
+		if err := d.deleteOne(ctx, id, false, io.Discard); err != nil {
+			return fault.Wrap(err, "delete %s", id)
+		}
+		names = append(names, id.String())
+	}
+	return errors.Join(engine.Delete(ctx, names), d.forget(ctx, names))
+}
+
+// eraser is the search index as delete needs it.
+type eraser interface {
+	Delete(ctx context.Context, ids []string) error
 }
 
 func (d *deps) deleteOne(ctx context.Context, id storage.CrashID, dry bool, out io.Writer) error {
@@ -221,7 +337,7 @@ func (d *deps) deleteOne(ctx context.Context, id storage.CrashID, dry bool, out 
 	if err != nil {
 		return err
 	}
-	key := "v1/crash_report/" + id.Day() + "/" + id.String()
+	key := processor.TelemetryKey(id)
 	if dry {
 		there, err := b.Exists(ctx, key)
 		if there {

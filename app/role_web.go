@@ -4,10 +4,12 @@ import (
 	"context"
 
 	"mayday/app/command"
+	"mayday/app/fault"
 	"mayday/roles"
 	"mayday/roles/awaited"
 	"mayday/roles/indexer"
 	"mayday/roles/jobs"
+	"mayday/roles/processor"
 	"mayday/roles/webserver"
 	"mayday/storage"
 	"mayday/storage/queue"
@@ -59,7 +61,11 @@ func buildWeb(ctx context.Context, d *deps) (roles.Role, error) {
 	if err != nil {
 		return nil, err
 	}
-	apis := api.New(api.Options{Crashes: crashes, Engine: timedEngine{engine}, Fields: fields, Schema: table, Catalog: users, Auth: who,
+	exported, err := d.exported(ctx)
+	if err != nil {
+		return nil, err
+	}
+	apis := api.New(api.Options{HasTelemetry: exported, Crashes: crashes, Engine: timedEngine{engine}, Fields: fields, Schema: table, Catalog: users, Auth: who,
 		Products: d.cfg.Products, Config: d.cfg.Web, Log: d.log.Named("api"), Lists: lists,
 		Reprocess: func(ctx context.Context, id storage.CrashID, ruleset string) error {
 			return publish(ctx, queue.Reprocessing, id, ruleset)
@@ -80,11 +86,26 @@ func buildWeb(ctx context.Context, d *deps) (roles.Role, error) {
 			engine,
 			meter{queues: queues, engine: engine, log: d.log.Named("meter")},
 			symbolServer,
-			indexer.New(indexer.Options{Messages: messages, Crashes: crashes, Engine: engine, Fields: fields, Catalog: users, Verdicts: users, Log: d.log.Named("indexer")}),
+			indexer.New(indexer.Options{Messages: messages, Crashes: crashes, Engine: engine, Fields: fields, Catalog: users, Verdicts: users, Retain: d.cfg.Search.Retention, Log: d.log.Named("indexer")}),
 			jobs.New(jobs.Options{Crashes: crashes, Queues: queues, Catalog: users, Log: d.log.Named("jobs"), Weeks: engine, Folders: d.folders, Retain: d.cfg.Search.Retention, Days: d.cfg.Sweep.Days, Age: d.cfg.Sweep.Age,
 				Publish: func(ctx context.Context, name queue.Name, id storage.CrashID) error {
 					return publish(ctx, name, id, "")
 				}}),
 		),
+	}, nil
+}
+
+// exported tells which crashes were exported; nil where none are.
+func (d *deps) exported(ctx context.Context) (func(context.Context, storage.CrashID) (bool, error), error) {
+	if d.cfg.Storage.Telemetry == "" {
+		return nil, nil
+	}
+	b, err := d.bucket(ctx, d.cfg.Storage.Telemetry, "telemetry")
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, id storage.CrashID) (bool, error) {
+		there, err := b.Exists(ctx, processor.TelemetryKey(id))
+		return there, fault.As(fault.Unavailable, err, "telemetry bucket")
 	}, nil
 }

@@ -112,7 +112,7 @@ func New(o Options) *Awaited {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	return &Awaited{Options: o, limit: rate.NewLimiter(rate.Limit(float64(o.Rate)/60), burst), wake: make(chan struct{}, 1), published: map[string]time.Time{}}
+	return &Awaited{Options: o, limit: rate.NewLimiter(rate.Limit(float64(o.Rate)/60), burst), wake: make(chan struct{}, 1), snapshot: "unknown", published: map[string]time.Time{}}
 }
 
 // Arrived notes that the symbols of a module came. An error means that crashes

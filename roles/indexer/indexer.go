@@ -62,6 +62,7 @@ type Options struct {
 	Fields   *plan.Fields
 	Catalog  firsts
 	Verdicts verdicts
+	Retain   int // weeks of crashes that can be searched; 0 is all
 	Log      *zap.Logger
 }
 
@@ -318,7 +319,21 @@ func (x *Indexer) readOne(ctx context.Context, id storage.CrashID) (row, error) 
 		x.Log.Error("processed crash cannot be indexed", zap.String("crash_id", id.String()), zap.Error(err))
 		return row{id: id}, nil
 	}
+	if x.expired(doc.Date) {
+		return row{id: id, gone: true}, nil
+	}
 	return row{id: id, doc: &doc, seen: firstSeen(p, doc.Date)}, nil
+}
+
+// expired reports whether a crash is older than what can be searched: one that
+// is processed again must not bring a week back that was dropped.
+func (x *Indexer) expired(date int64) bool {
+	if x.Retain <= 0 {
+		return false
+	}
+	year, week := plan.Week0(time.UnixMicro(date))
+	oldYear, oldWeek := plan.Week0(time.Now().Add(-time.Duration(x.Retain) * 7 * 24 * time.Hour))
+	return year < oldYear || year == oldYear && week < oldWeek
 }
 
 // firstSeen is what the catalog learns from one crash; nil without signature.

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
 	"gocloud.dev/blob/memblob"
 
 	"mayday/app/fault"
@@ -25,6 +26,7 @@ import (
 	"mayday/storage/filebucket"
 	"mayday/storage/queue"
 	"mayday/storage/schema"
+	"mayday/symbols"
 )
 
 // walkerFunc is a walker made of a function.
@@ -465,6 +467,64 @@ func TestExport(t *testing.T) {
 		if doc["signature"] != "Game::draw" || strings.Contains(fmt.Sprint(doc), "secret") {
 			t.Errorf("export %v", doc)
 		}
+	}
+}
+
+// A crash that was deferred on arrival is processed when somebody asks, and not
+// before.
+func TestDeferred(t *testing.T) {
+	for name, want := range map[queue.Name]bool{queue.Standard: false, queue.Priority: true, queue.Reprocessing: true} {
+		b := newBench(t)
+		id := storage.NewCrashID(time.Now(), storage.Deferred)
+		if err := b.crashes.SaveRaw(t.Context(), id, storage.RawCrash{"uuid": string(id), "submitted_timestamp": "2026-11-20T10:00:30+00:00"}, nil); err != nil {
+			t.Fatal(err)
+		}
+		b.send(name, queue.Message{ID: id})
+		b.run(b.empty)
+		if there, err := b.crashes.HasProcessed(t.Context(), id); err != nil || there != want {
+			t.Errorf("from queue %s: processed %v, want %v (%v)", name, there, want, err)
+		}
+	}
+}
+
+// What arrived elsewhere is forgotten by the cache before a crash is processed
+// again, each arrival once.
+func TestArrivedModules(t *testing.T) {
+	b := newBench(t)
+	var forgotten []symbols.ModuleID
+	module := symbols.ModuleID{DebugFile: "game", DebugID: "AB0"}
+	var before int
+	b.options.Pipeline.Env.Walker = walkerFunc(func(ctx context.Context, d rules.Dump) rules.WalkResult {
+		before = len(forgotten)
+		return walked(ctx, d)
+	})
+	b.options.Arrived = processor.NewArrivedModules(b.crashes, func(id symbols.ModuleID) { forgotten = append(forgotten, id) }, zap.NewNop())
+	publish := func(at time.Time) {
+		t.Helper()
+		rows := []storage.AwaitedModule{{DebugFile: module.DebugFile, DebugID: module.DebugID, Arrived: at}}
+		if err := b.crashes.SaveSnapshot(t.Context(), storage.AwaitedSnapshot, rows); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := time.Now()
+	publish(first)
+	b.send(queue.Reprocessing, queue.Message{ID: b.submit(nil)})
+	b.run(b.empty)
+	if before != 1 || forgotten[0] != module {
+		t.Errorf("before the walk %d modules were forgotten: %v", before, forgotten)
+	}
+	b.options.Arrived.Look(t.Context(), 0)
+	if len(forgotten) != 1 {
+		t.Errorf("forgotten again: %v", forgotten)
+	}
+	publish(first.Add(time.Second))
+	b.options.Arrived.Look(t.Context(), time.Hour)
+	if len(forgotten) != 1 {
+		t.Error("it looked again too soon")
+	}
+	b.options.Arrived.Look(t.Context(), 0)
+	if len(forgotten) != 2 {
+		t.Errorf("a second arrival was not noticed: %v", forgotten)
 	}
 }
 

@@ -32,8 +32,8 @@ func ViewsOf(t *schema.Table, id storage.CrashID, processed map[string]any) View
 
 func telemetryOf(t *schema.Table, id storage.CrashID, processed map[string]any) TelemetryView {
 	doc, dropped := t.Telemetry(processed)
-	return TelemetryView{Key: telemetryKey(id), Document: doc, Dropped: dropped}
+	return TelemetryView{Key: TelemetryKey(id), Document: doc, Dropped: dropped}
 }
 
-// telemetryKey is where the telemetry bucket holds the export of a crash.
-func telemetryKey(id storage.CrashID) string { return "v1/crash_report/" + id.Day() + "/" + string(id) }
+// TelemetryKey is where the telemetry bucket holds the export of a crash.
+func TelemetryKey(id storage.CrashID) string { return "v1/crash_report/" + id.Day() + "/" + string(id) }

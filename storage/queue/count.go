@@ -33,6 +33,15 @@ func (q *Queues) Pending(ctx context.Context, names ...Name) (map[storage.CrashI
 	return q.sql.Pending(ctx, names...)
 }
 
+// Taken is the set of crashes of any of the named queues that are being worked
+// on; Unsupported for queues that cannot say.
+func (q *Queues) Taken(ctx context.Context, names ...Name) (map[storage.CrashID]bool, error) {
+	if q.sql == nil {
+		return nil, fault.New(fault.Unsupported, "this kind of queue does not list its messages")
+	}
+	return q.sql.list(ctx, ` AND owner <> ''`, names)
+}
+
 // Depths counts what is in each queue.
 func (q *SQL) Depths(ctx context.Context) ([]Depth, error) {
 	now := time.Now().UnixMilli()
@@ -63,17 +72,22 @@ func (q *SQL) Depths(ctx context.Context) ([]Depth, error) {
 // Pending is the set of crashes that wait in any of the named queues or are
 // being worked on.
 func (q *SQL) Pending(ctx context.Context, names ...Name) (map[storage.CrashID]bool, error) {
+	return q.list(ctx, "", names)
+}
+
+// list is the set of crashes in queues, of those messages that and names.
+func (q *SQL) list(ctx context.Context, and string, names []Name) (map[storage.CrashID]bool, error) {
 	out := map[storage.CrashID]bool{}
 	for _, n := range names {
-		if err := q.pending(ctx, n, out); err != nil {
+		if err := q.listOne(ctx, n, and, out); err != nil {
 			return nil, fault.As(fault.Unavailable, err, "list messages of %s", n)
 		}
 	}
 	return out, nil
 }
 
-func (q *SQL) pending(ctx context.Context, n Name, out map[storage.CrashID]bool) error {
-	rows, err := q.read.QueryContext(ctx, `SELECT payload FROM message WHERE queue = ?`, string(n))
+func (q *SQL) listOne(ctx context.Context, n Name, and string, out map[storage.CrashID]bool) error {
+	rows, err := q.read.QueryContext(ctx, `SELECT payload FROM message WHERE queue = ?`+and, string(n))
 	if err != nil {
 		return err
 	}

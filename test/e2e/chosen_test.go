@@ -38,7 +38,7 @@ func TestReprocessAndDelete(t *testing.T) {
 		}
 		return nil
 	})
-	if code, out, _ := run(t, "delete", "--data-dir", s.dir, "--dry-run", ids[2]); code != 0 || !strings.Contains(out, "raw_crash") {
+	if code, out, _ := run(t, "delete", "--data-dir", s.dir, "--dry-run", ids[2]); code != 0 || !strings.Contains(out, "raw_crash") || !strings.Contains(out, "\tindex\t") {
 		t.Errorf("dry run: exit %d\n%s", code, out)
 	}
 	if status, _ := s.get("/api/ProcessedCrash/?crash_id=" + ids[2]); status != 200 {

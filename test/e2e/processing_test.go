@@ -71,6 +71,10 @@ func TestTelemetryExport(t *testing.T) {
 		}
 		return json.Unmarshal(text, &doc)
 	})
+	var verify map[string]any
+	if err := s.getJSON("/api/CrashVerify/?crash_id="+id, &verify); err != nil || verify["telemetry_crash"] != true {
+		t.Errorf("%v, %v", err, verify)
+	}
 	if doc["product"] != "Storm" || doc["safe_mode"] != "1" || doc["platform"] != "Linux" {
 		t.Errorf("export %v", doc)
 	}

@@ -45,7 +45,9 @@ type Options struct {
 	// Reprocess asks for a crash to be processed again by a ruleset.
 	Reprocess func(ctx context.Context, id storage.CrashID, ruleset string) error
 	Lists     func() *signature.Lists // signature lists in force
-	Log       *zap.Logger
+	// HasTelemetry says whether a crash was exported; nil where none are.
+	HasTelemetry func(ctx context.Context, id storage.CrashID) (bool, error)
+	Log          *zap.Logger
 }
 
 // API answers /api/.

@@ -175,7 +175,13 @@ func (a *API) crashVerify(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(c, http.StatusOK, map[string]any{"uuid": id, "raw_crash": raw, "processed_crash": processed, "elasticsearch_crash": indexed, "telemetry_crash": false})
+	exported := false
+	if a.HasTelemetry != nil {
+		if exported, err = a.HasTelemetry(ctx, id); err != nil {
+			return err
+		}
+	}
+	return writeJSON(c, http.StatusOK, map[string]any{"uuid": id, "raw_crash": raw, "processed_crash": processed, "elasticsearch_crash": indexed, "telemetry_crash": exported})
 }
 
 // indexed reports whether the search index holds a crash, whatever its age.

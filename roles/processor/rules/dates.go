@@ -34,7 +34,7 @@ func DatesAndTimes(_ context.Context, _ *Env, c *Crash) error {
 	c.Processed["submitted_timestamp"], c.Processed["date_processed"] = text, text
 	crash := c.crashTime(submitted.Unix())
 	startup, ok := toInt64(c.Processed["startup_time"])
-	if !ok {
+	if !ok || startup == 0 { // 0 is a client that does not know
 		startup = crash
 	}
 	install := startup
