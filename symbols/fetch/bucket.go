@@ -97,12 +97,28 @@ func unpacked(r io.ReadCloser, key string) (io.ReadCloser, error) {
 		return nil, fault.As(fault.Unavailable, err, "symbols %s", key)
 	}
 	if len(head) < 2 || head[0] != 0x1f || head[1] != 0x8b {
-		return text{io.LimitReader(b, maxText), r}, nil
+		return text{&limited{r: b, left: maxText, what: key}, r}, nil
 	}
 	z, err := gzip.NewReader(b)
 	if err != nil {
 		r.Close()
 		return nil, fault.As(fault.Malformed, err, "symbols %s", key)
 	}
-	return text{io.LimitReader(z, maxText), r}, nil
+	return text{&limited{r: z, left: maxText, what: key}, r}, nil
+}
+
+// limited refuses to read more than a symbol file may have.
+type limited struct {
+	r    io.Reader
+	left int64
+	what string
+}
+
+// Read implements io.Reader.
+func (l *limited) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		return n, fault.New(fault.TooLarge, "symbols %s: more than %d bytes of text", l.what, int64(maxText))
+	}
+	return n, err
 }

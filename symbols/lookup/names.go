@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 	"unsafe"
 
+	"mayday/symbols"
 	"mayday/symbols/lookup/packed"
 )
 
@@ -30,22 +31,59 @@ func (t *Table) text(r ref) []byte {
 	return b
 }
 
+// Scratch is memory for the texts of a Location, for those who ask for many one
+// after the other. The zero value is ready.
+type Scratch struct {
+	b       []byte
+	inlines []symbols.Inline
+}
+
+// scratchSize is how much memory a Scratch takes at a time.
+const scratchSize = 16 << 10
+
+// take returns n bytes of s, new ones when s is nil.
+func (s *Scratch) take(n int) []byte {
+	if s == nil {
+		return make([]byte, n)
+	}
+	if cap(s.b)-len(s.b) < n {
+		s.b = make([]byte, 0, max(n, scratchSize))
+	}
+	at := len(s.b)
+	s.b = s.b[:at+n]
+	return s.b[at : at+n : at+n]
+}
+
+// give takes back what of the last take was not needed.
+func (s *Scratch) give(n int) {
+	if s != nil {
+		s.b = s.b[:len(s.b)-n]
+	}
+}
+
 // name returns the text at r as a string; bytes that are no UTF-8 are replaced,
-// as answers are JSON.
-func (t *Table) name(r ref) string {
+// as answers are JSON. With a Scratch the string lies there, or in the table.
+func (t *Table) name(r ref, s *Scratch) string {
 	b, form := t.kept(r)
+	d := t.names
 	switch {
-	case form == formName:
-		b = t.names.Unpack(b)
 	case form == formPath:
-		b = t.paths.Unpack(b)
-	default:
+		d = t.paths
+	case form != formName:
+		d = nil
+	}
+	switch {
+	case d != nil:
+		to := s.take(d.Room(b))
+		b = d.UnpackTo(to, b)
+		s.give(len(to) - len(b))
+	case s == nil:
 		b = bytes.Clone(b)
 	}
 	if !utf8.Valid(b) {
 		return strings.ToValidUTF8(string(b), "\uFFFD")
 	}
-	return unsafe.String(unsafe.SliceData(b), len(b)) // nobody else has b
+	return unsafe.String(unsafe.SliceData(b), len(b)) // nobody writes to b
 }
 
 // kept returns the bytes kept at r and their form.

@@ -69,11 +69,11 @@ func (v View) Function(offset uint64) (symbols.Function, bool) {
 	if !ok {
 		return symbols.Function{}, false
 	}
-	return v.function(&h), true
+	return v.function(&h, nil), true
 }
 
-func (v View) function(h *Hit) symbols.Function {
-	name := v.t.name(ref(h.Name))
+func (v View) function(h *Hit, s *Scratch) symbols.Function {
+	name := v.t.name(ref(h.Name), s)
 	if name == "" && v.reading == symbols.Symbolicate {
 		name = unknownName
 	}
@@ -90,33 +90,50 @@ func (v View) Locate(offset uint64) (symbols.Location, bool) {
 }
 
 // Location puts names to the ids of a hit of this view.
-func (v View) Location(h *Hit) symbols.Location {
-	l := symbols.Location{Function: v.function(h)}
+func (v View) Location(h *Hit) symbols.Location { return v.location(h, nil) }
+
+// LocationIn is Location with the memory of s: what it returns may be used
+// until the next call with s, and while the table is open.
+func (v View) LocationIn(h *Hit, s *Scratch) symbols.Location {
+	s.b, s.inlines = s.b[:0], s.inlines[:0]
+	l := v.location(h, s)
+	if l.Inlines != nil {
+		s.inlines = l.Inlines
+	}
+	return l
+}
+
+func (v View) location(h *Hit, s *Scratch) symbols.Location {
+	l := symbols.Location{Function: v.function(h, s)}
 	if len(h.Calls) == 0 {
-		l.File, l.HasFile, l.Line, l.HasLine = v.source(h.File, h.Line, h.HasLine)
+		l.File, l.HasFile, l.Line, l.HasLine = v.source(h.File, h.Line, h.HasLine, s)
 		if v.reading == symbols.Parity && h.HasLine && l.HasFile {
 			l.HasLine = true // a line 0 is printed
 		}
 		return l
 	}
 	c := h.Calls[0]
-	l.File, l.HasFile, l.Line, l.HasLine = v.source(c.File, c.Line, true)
+	l.File, l.HasFile, l.Line, l.HasLine = v.source(c.File, c.Line, true, s)
 	if v.reading == symbols.Parity {
 		l.HasLine = l.HasFile
 	}
-	l.Inlines = make([]symbols.Inline, 0, len(h.Calls))
+	if s != nil {
+		l.Inlines = s.inlines
+	} else {
+		l.Inlines = make([]symbols.Inline, 0, len(h.Calls))
+	}
 	for i := len(h.Calls) - 1; i >= 0; i-- {
 		file, line, have := h.File, h.Line, h.HasLine
 		if i+1 < len(h.Calls) {
 			file, line, have = h.Calls[i+1].File, h.Calls[i+1].Line, true
 		}
 		var in symbols.Inline
-		name, known := v.t.origin(h.Calls[i].Origin)
+		name, known := v.t.origin(h.Calls[i].Origin, s)
 		if !known && v.reading == symbols.Parity {
 			continue
 		}
 		in.Function = name
-		in.File, in.HasFile, in.Line, in.HasLine = v.source(file, line, have)
+		in.File, in.HasFile, in.Line, in.HasLine = v.source(file, line, have, s)
 		if v.reading == symbols.Parity && have { // its line is printed without a file too
 			in.Line, in.HasLine = line, line != 0 || i+1 < len(h.Calls)
 		}
@@ -127,7 +144,7 @@ func (v View) Location(h *Hit) symbols.Location {
 
 // source puts names to a file and line; the line counts only if the file is
 // known and it is not 0.
-func (v View) source(file, line uint32, have bool) (string, bool, uint32, bool) {
+func (v View) source(file, line uint32, have bool, s *Scratch) (string, bool, uint32, bool) {
 	if !have {
 		return "", false, 0, false
 	}
@@ -135,7 +152,7 @@ func (v View) source(file, line uint32, have bool) (string, bool, uint32, bool) 
 	if !ok {
 		return "", false, 0, false
 	}
-	name := v.t.name(ref(at))
+	name := v.t.name(ref(at), s)
 	if v.reading == symbols.Symbolicate {
 		if name = symbols.NormalizePath(name); name == "" {
 			return "", false, 0, false
@@ -146,12 +163,12 @@ func (v View) source(file, line uint32, have bool) (string, bool, uint32, bool) 
 
 // origin is the name of an INLINE_ORIGIN record. In the old form a file number
 // stands before it.
-func (t *Table) origin(id uint32) (string, bool) {
+func (t *Table) origin(id uint32, s *Scratch) (string, bool) {
 	at, ok := t.origins.get(&t.store, uint64(id))
 	if !ok {
 		return "", false
 	}
-	name := t.name(ref(at))
+	name := t.name(ref(at), s)
 	if t.oldInlines {
 		if n, rest, ok := strings.Cut(name, " "); ok && strings.Trim(n, "-0123456789") == "" {
 			name = rest

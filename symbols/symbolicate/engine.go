@@ -67,6 +67,7 @@ type session struct {
 	engine  *Engine
 	modules map[Module]*openModule
 	hit     lookup.Hit
+	scratch lookup.Scratch
 	found   int
 	frames  int
 }
@@ -158,7 +159,7 @@ type answer struct {
 const unknownModule = "<unknown>"
 
 // look answers for one frame; caller says that the offset is where a call
-// returns to.
+// returns to. The answer may be used until the next call.
 func (s *session) look(j *Job, f Frame, caller bool) answer {
 	s.frames++
 	a := answer{module: unknownModule}
@@ -188,7 +189,7 @@ func (s *session) look(j *Job, f Frame, caller bool) answer {
 	if ok {
 		s.found++
 		a.found = true
-		a.Location = o.view.Location(&s.hit)
+		a.Location = o.view.LocationIn(&s.hit, &s.scratch)
 	}
 	return a
 }

@@ -131,14 +131,20 @@ func (d *Dictionary) fill() {
 }
 
 // Unpack returns the text of a packed form.
-func (d *Dictionary) Unpack(p []byte) []byte {
-	n := 0
+func (d *Dictionary) Unpack(p []byte) []byte { return d.UnpackTo(make([]byte, d.Room(p)), p) }
+
+// Room is how many bytes UnpackTo needs for a packed form.
+func (d *Dictionary) Room(p []byte) int {
+	n := maxText // words are written whole: the last one needs room behind its text
 	for _, c := range p {
 		n += int(d.sizes[c])
 	}
-	escapes := bytes.Count(p, []byte{escape})
-	// Words are written whole: the last one needs room behind its text.
-	b := make([]byte, n+escapes+maxText)
+	return n + bytes.Count(p, []byte{escape})
+}
+
+// UnpackTo writes the text of a packed form to b, which has Room for it, and
+// returns it.
+func (d *Dictionary) UnpackTo(b, p []byte) []byte {
 	j := 0
 	for i := 0; i < len(p); i++ {
 		c := p[i]
