@@ -52,6 +52,10 @@ bench-e2e: build
 bench-search: build
 	test/searchbench/run.sh ./mayday
 
+## make bench-symbols     compile, lookups, API, uploads, downloads of symbols; MAYDAY_BENCH_SYM: a .sym, MAYDAY_BENCH_PYTHON: a Python with symbolic
+bench-symbols: build
+	$(GO) run ./test/symbolbench -binary ./mayday -sym "$(MAYDAY_BENCH_SYM)" -python "$(MAYDAY_BENCH_PYTHON)"
+
 ## make e2e          the real binary, end to end (also part of make test)
 e2e:
 	$(GO) test -count=1 ./test/...

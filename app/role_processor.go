@@ -129,7 +129,7 @@ func (d *deps) walkers(source *moduleSymbols) (usual, careful rules.Walker, err 
 	if err != nil {
 		return nil, nil, fault.As(fault.Unavailable, err, "find this program")
 	}
-	settings := childSettings{DataDir: d.cfg.DataDir, Symbols: d.cfg.Storage.Symbols, URLs: d.cfg.Symbols.URLs, CacheSize: int64(d.cfg.Symbols.CacheSize)}
+	settings := childSettings{DataDir: d.cfg.DataDir, Symbols: d.cfg.Storage.Symbols, URLs: d.cfg.Symbols.URLs, Private: d.cfg.Symbols.Private, CacheSize: int64(d.cfg.Symbols.CacheSize)}
 	careful = &processor.Isolated{Command: []string{self, walkCommand}, Timeout: cfg.WalkTimeout, Memory: int64(cfg.WalkMemory), TempDir: cfg.TempDir, Settings: settings}
 	if cfg.Isolate {
 		return careful, careful, nil
@@ -142,6 +142,7 @@ type childSettings struct {
 	DataDir   string   `json:"data_dir"`
 	Symbols   string   `json:"symbols"`
 	URLs      []string `json:"urls"`
+	Private   []string `json:"private_hosts"`
 	CacheSize int64    `json:"cache_size"`
 }
 
@@ -157,11 +158,15 @@ func (d *deps) SymbolCache(ctx context.Context) (*cache.Store, error) {
 		from := fetch.NewBucket(b)
 		get := cache.Fetch(from.Fetch)
 		if len(d.cfg.Symbols.URLs) > 0 {
-			servers := fetch.NewServers(d.cfg.Symbols.URLs, nil)
+			places, err := fetch.OpenPlaces(ctx, d.cfg.Symbols.URLs, fetch.PlacesOptions{Private: d.cfg.Symbols.Private, Log: d.log.Named("symbols")})
+			if err != nil {
+				return nil, fault.Wrap(err, "symbols.urls")
+			}
+			d.onClose("symbol suppliers", places.Close)
 			get = func(ctx context.Context, id symbols.ModuleID) (io.ReadCloser, error) {
 				r, err := from.Fetch(ctx, id)
 				if fault.Is(err, fault.NotFound) {
-					return servers.Fetch(ctx, id)
+					return places.Fetch(ctx, id)
 				}
 				return r, err
 			}

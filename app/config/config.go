@@ -215,7 +215,8 @@ type LateSymbols struct {
 // Symbols says where symbols come from besides the symbols bucket.
 type Symbols struct {
 	CacheSize Bytes    `yaml:"cache_size" default:"10GiB" doc:"Most disk that compiled symbols may take in <data_dir>/symcache."`
-	URLs      []string `yaml:"urls" default:"" doc:"Symbol servers asked, in order, for what the symbols bucket lacks."`
+	URLs      []string `yaml:"urls" default:"" doc:"Suppliers asked, in order, for what the symbols bucket lacks: https://… in Breakpad's layout (Tecken), microsoft+https://…, debuginfod+https://…, s3:// and gs:// buckets, file:///path."`
+	Private   []string `yaml:"private_hosts" default:"" doc:"Hosts, addresses and networks (CIDR) in private networks that suppliers of symbols may redirect to; hosts that symbols.urls names need not stand here."`
 
 	MaxUpload          Bytes    `yaml:"max_upload" default:"10GiB" doc:"Largest upload of symbols, as it comes over the wire."`
 	DisallowedSnippets []string `yaml:"disallowed_snippets" default:"qcom/proprietary" doc:"Archives of symbols with one of these texts in the name of a member are refused."`

@@ -21,9 +21,6 @@ const (
 	TryPrefix = "try/v1/"
 )
 
-// maxText bounds one unpacked symbol file; the largest real ones have 2 GB.
-const maxText = 4 << 30
-
 // Bucket is the supplier that reads uploaded symbols.
 type Bucket struct{ bucket *blob.Bucket }
 
@@ -40,7 +37,7 @@ func keys(id symbols.ModuleID) []string {
 }
 
 // Fetch opens the .sym text of a module; NotFound when the bucket lacks it.
-// Text that is kept compressed is unpacked, at most maxText of it.
+// Text that is kept compressed is unpacked, at most MaxFileSize of it.
 func (s *Bucket) Fetch(ctx context.Context, id symbols.ModuleID) (io.ReadCloser, error) {
 	for _, key := range keys(id) {
 		r, err := s.bucket.NewReader(ctx, key, nil)
@@ -97,14 +94,14 @@ func unpacked(r io.ReadCloser, key string) (io.ReadCloser, error) {
 		return nil, fault.As(fault.Unavailable, err, "symbols %s", key)
 	}
 	if len(head) < 2 || head[0] != 0x1f || head[1] != 0x8b {
-		return text{&limited{r: b, left: maxText, what: key}, r}, nil
+		return text{&limited{r: b, left: MaxFileSize, what: key}, r}, nil
 	}
 	z, err := gzip.NewReader(b)
 	if err != nil {
 		r.Close()
 		return nil, fault.As(fault.Malformed, err, "symbols %s", key)
 	}
-	return text{&limited{r: z, left: maxText, what: key}, r}, nil
+	return text{&limited{r: z, left: MaxFileSize, what: key}, r}, nil
 }
 
 // limited refuses to read more than a symbol file may have.
@@ -118,7 +115,7 @@ type limited struct {
 func (l *limited) Read(p []byte) (int, error) {
 	n, err := l.r.Read(p)
 	if l.left -= int64(n); l.left < 0 {
-		return n, fault.New(fault.TooLarge, "symbols %s: more than %d bytes of text", l.what, int64(maxText))
+		return n, fault.New(fault.TooLarge, "symbols %s: more than %d bytes of text", l.what, int64(MaxFileSize))
 	}
 	return n, err
 }

@@ -1,8 +1,19 @@
 // Package fetch gets symbol files to where they are needed. Bucket reads those
-// that were uploaded and Servers asks symbol servers, both for the compiled
-// cache of package symbols/cache. Source serves a single walk: from directories
-// in Breakpad's layout, from single files, and from symbol servers with a cache
-// on disk.
+// that were uploaded, and Places asks suppliers outside for what it lacks –
+// symbol servers in Breakpad's and Microsoft's layout, debuginfod, buckets and
+// directories – both for the compiled cache of package symbols/cache. Source
+// serves a single walk: from directories in Breakpad's layout, from single
+// files, and from symbol servers with a cache on disk.
+//
+// Of Places:
+//
+// Connections go to the hosts that the configuration names, and else, when one
+// of these redirects, to public addresses; what is private must be listed. The
+// address is checked when it is dialled. A server that does not answer within
+// seconds, or stops in the middle of an answer, is left alone for a time that
+// grows; what it has not is remembered. Files are cut off at MaxFileSize.
+// Places with raw files alone (PDB, ELF) supply symbols where there is a
+// Converter; Places.File gives the raw files themselves.
 //
 // Of Source:
 //

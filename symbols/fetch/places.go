@@ -114,7 +114,7 @@ func OpenPlaces(ctx context.Context, addresses []string, o PlacesOptions) (_ *Pl
 			if err != nil || u.Path == "" || u.Host != "" {
 				return nil, fault.New(fault.Invalid, "symbol supplier %q: not file:///path", address)
 			}
-			p.list = append(p.list, folder{filepath.FromSlash(u.Path)})
+			p.list = append(p.list, directory{filepath.FromSlash(u.Path)})
 		default:
 			b, err := blob.OpenBucket(ctx, address)
 			if err != nil {
@@ -240,10 +240,10 @@ func noFile(id symbols.ModuleID) (io.ReadCloser, error) {
 	return nil, fault.New(fault.NotFound, "no raw file of %s", id.DebugFile)
 }
 
-// folder is a directory in Breakpad's layout, or a single .sym file.
-type folder struct{ path string }
+// directory is a directory in Breakpad's layout, or a single .sym file.
+type directory struct{ path string }
 
-func (f folder) text(_ context.Context, id symbols.ModuleID) (io.ReadCloser, error) {
+func (f directory) text(_ context.Context, id symbols.ModuleID) (io.ReadCloser, error) {
 	if r := openIn(f.path, id); r != nil {
 		return unpacked(r, f.path)
 	}
@@ -251,7 +251,7 @@ func (f folder) text(_ context.Context, id symbols.ModuleID) (io.ReadCloser, err
 }
 
 // file finds raw files kept as FILE/ID/FILE beside the symbols.
-func (f folder) file(_ context.Context, id symbols.ModuleID, kind FileKind) (io.ReadCloser, error) {
+func (f directory) file(_ context.Context, id symbols.ModuleID, kind FileKind) (io.ReadCloser, error) {
 	name, keys := rawKeys(id, kind)
 	for _, key := range keys {
 		if r, err := os.Open(filepath.Join(f.path, name, key, name)); err == nil {
