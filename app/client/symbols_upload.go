@@ -42,7 +42,7 @@ func SymbolsUpload() *cli.Command {
 		Name: "upload", ArgsUsage: "PATH…", Usage: "send debug symbols to a symbol server",
 		Description: "Sends each Breakpad symbol file (.sym) and each debug file (ELF, Mach-O, PE, PDB) that is named or lies\n" +
 			"below a named directory. Symbol files that the server has already are not sent again, and one that broke off\n" +
-			"goes on where it stopped. The token is also read from the environment variable MAYDAY_TOKEN.",
+			"goes on where it stopped, also when the command is run again. The token is also read from the environment variable MAYDAY_TOKEN.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "url", Value: "http://127.0.0.1:8000", Usage: "`ADDRESS` of the server"},
 			&cli.StringFlag{Name: "token", Usage: "API `TOKEN` with the permission upload_symbols or upload_try_symbols"},
@@ -57,8 +57,9 @@ func SymbolsUpload() *cli.Command {
 type symbolUpload struct {
 	url, token string
 	quiet      bool
-	out        io.Writer
 	client     *http.Client
+	journal    *journal
+	progress   *progress
 
 	sent, had, bytes atomic.Int64
 }
@@ -87,7 +88,8 @@ func uploadSymbols(c *cli.Context) error {
 	if token == "" {
 		return command.Usage("symbols upload needs --token or MAYDAY_TOKEN")
 	}
-	u := &symbolUpload{url: strings.TrimRight(c.String("url"), "/"), token: token, quiet: c.Bool("quiet"), out: c.App.ErrWriter, client: &http.Client{}}
+	u := &symbolUpload{url: strings.TrimRight(c.String("url"), "/"), token: token, quiet: c.Bool("quiet"), client: &http.Client{}}
+	u.journal, u.progress = openJournal(u.url), newProgress(c.App.ErrWriter, u.quiet)
 	var syms, raw []found
 	for _, arg := range c.Args().Slice() {
 		err := filepath.WalkDir(arg, func(path string, d fs.DirEntry, err error) error {
@@ -111,6 +113,10 @@ func uploadSymbols(c *cli.Context) error {
 		if err != nil {
 			return fault.Wrap(err, "%s", arg)
 		}
+	}
+	defer u.progress.end()
+	for _, f := range append(syms[:len(syms):len(syms)], raw...) {
+		u.progress.expect(1, f.size)
 	}
 	for len(syms) > 0 {
 		n := min(len(syms), uploadBatch)
@@ -247,6 +253,7 @@ func (u *symbolUpload) batch(ctx context.Context, files []found, jobs int) error
 		switch a.Action.Type {
 		case "skip":
 			u.had.Add(1)
+			u.progress.add(files[i].size, 1)
 		case "upload":
 			group.Go(func() error { return u.send(ctx, files[i], a.Action.URL, a.Action.Encoding == "gzip") })
 		default:
@@ -277,20 +284,36 @@ func (u *symbolUpload) send(ctx context.Context, f found, address string, packed
 	if err != nil {
 		return fault.As(fault.Unavailable, err, "read")
 	}
+	size := info.Size()
 	from, pause := int64(0), time.Second
+	if old := u.journal.address(f); old != "" {
+		if from = u.reached(ctx, old, size); from > 0 {
+			address = old
+		}
+	}
+	u.journal.begun(f, address)
+	earlier := from > 0 // a part is of an earlier run
 	for try := 1; ; try++ {
 		header := map[string]string{"Content-Type": "application/octet-stream"}
 		if from > 0 {
-			header["Content-Range"] = fmt.Sprintf("bytes %d-%d/%d", from, info.Size()-1, info.Size())
+			header["Content-Range"] = fmt.Sprintf("bytes %d-%d/%d", from, size-1, size)
 		}
-		_, err = u.call(ctx, http.MethodPut, address, io.NewSectionReader(in, from, info.Size()-from), header, nil)
+		body := u.progress.of(io.NewSectionReader(in, from, size-from), size-from, f.size)
+		_, err = u.call(ctx, http.MethodPut, address, body, header, nil)
 		if err == nil {
+			u.journal.done(f)
 			u.sent.Add(1)
-			u.bytes.Add(info.Size())
+			u.bytes.Add(size)
+			u.progress.add(f.size-body.sum, 1)
 			if !u.quiet {
-				fmt.Fprintf(u.out, "sent %s\n", f.key)
+				u.progress.say("sent %s", f.key)
 			}
 			return nil
+		}
+		u.progress.add(-body.sum, 0)
+		if earlier && fault.Is(err, fault.Invalid) { // packed otherwise then: the server dropped the part
+			earlier, from = false, 0
+			continue
 		}
 		if try == uploadTries || !fault.Is(err, fault.Unavailable) {
 			return err
@@ -301,7 +324,7 @@ func (u *symbolUpload) send(ctx context.Context, f found, address string, packed
 		case <-time.After(pause):
 		}
 		pause *= 2
-		from = u.reached(ctx, address, info.Size())
+		from = u.reached(ctx, address, size)
 	}
 }
 
@@ -349,7 +372,7 @@ func (u *symbolUpload) sendRaw(ctx context.Context, f found) error {
 	go func() {
 		part, err := m.CreateFormFile("file", filepath.Base(f.path))
 		if err == nil {
-			_, err = io.Copy(part, in)
+			_, err = io.Copy(part, u.progress.of(in, f.size, f.size))
 		}
 		if err == nil {
 			err = m.Close()
@@ -363,8 +386,9 @@ func (u *symbolUpload) sendRaw(ctx context.Context, f found) error {
 	}
 	u.sent.Add(1)
 	u.bytes.Add(f.size)
+	u.progress.add(0, 1)
 	if !u.quiet {
-		fmt.Fprintf(u.out, "sent %s\n", f.path)
+		u.progress.say("sent %s", f.path)
 	}
 	return nil
 }
