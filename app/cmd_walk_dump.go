@@ -71,6 +71,6 @@ func walkFile(ctx context.Context, d *deps, req processor.WalkRequest) (r rules.
 	if err != nil {
 		return r, fault.As(fault.Unavailable, err, "dump")
 	}
-	w := &processor.InProcess{Symbols: source.walk, Timeout: max(req.Timeout, time.Millisecond), Memory: req.Memory, Version: walkerVersion()}
+	w := &processor.InProcess{Symbols: source.walk, Binaries: source.binaries, Timeout: max(req.Timeout, time.Millisecond), Memory: req.Memory, Version: walkerVersion()}
 	return w.Walk(ctx, rules.Dump{Name: rules.MinidumpName, Size: info.Size(), Reader: f, File: f}, req.Annotations), nil
 }

@@ -134,7 +134,7 @@ func (d *deps) walkers(source *moduleSymbols) (usual, careful rules.Walker, err 
 	if cfg.Isolate {
 		return careful, careful, nil
 	}
-	return &processor.InProcess{Symbols: source.walk, Timeout: cfg.WalkTimeout, Memory: int64(cfg.WalkMemory), Version: walkerVersion(), Log: d.log}, careful, nil
+	return &processor.InProcess{Symbols: source.walk, Binaries: source.binaries, Timeout: cfg.WalkTimeout, Memory: int64(cfg.WalkMemory), Version: walkerVersion(), Log: d.log}, careful, nil
 }
 
 // childSettings is what a walking child needs of the configuration.
@@ -187,11 +187,21 @@ func (d *deps) symbolSource(ctx context.Context) (*moduleSymbols, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &moduleSymbols{store}, nil
+	bucket, err := d.SymbolsBucket(ctx)
+	if err != nil {
+		return nil, err
+	}
+	binaries := fetch.NewBinaries(fetch.BinaryOptions{Bucket: bucket})
+	d.onClose("binaries", binaries.Close)
+	return &moduleSymbols{store, binaries}, nil
 }
 
-// moduleSymbols hands compiled symbols to the walker and to crash pings.
-type moduleSymbols struct{ store *cache.Store }
+// moduleSymbols hands compiled symbols to the walker and to crash pings, and to
+// the walker the binaries that were uploaded.
+type moduleSymbols struct {
+	store    *cache.Store
+	binaries *fetch.Binaries
+}
 
 // walk gives the symbols for one walk. They stay mapped until release.
 func (s *moduleSymbols) walk() (stackwalk.SymbolSource, func()) {

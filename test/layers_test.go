@@ -25,7 +25,9 @@ type layer struct {
 var (
 	foundation = []string{"app/config", "app/metrics", "app/fault"}
 	libraries  = []string{"minidump", "minidump/format", "minidump/reason", "minidump/cfi", "minidump/unwind", "minidump/analysis",
-		"minidump/stackwalk", "minidump/synth", "symbols", "symbols/sym", "symbols/lookup", "symbols/sample", "symbols/quality", "symbols/cab", "symbols/dump", "signature", "storage/schema"}
+		"minidump/stackwalk", "minidump/synth", "symbols", "symbols/sym", "symbols/lookup", "symbols/sample", "symbols/quality", "symbols/cab", "symbols/dump",
+		"symbols/executable", "symbols/unwindinfo",
+		"signature", "storage/schema"}
 	stores   = []string{"storage", "storage/queue", "storage/filebucket", "storage/search", "storage/catalog", "symbols/cache", "symbols/fetch"}
 	services = []string{"roles/collector", "roles/processor", "roles/indexer", "roles/awaited", "roles/jobs", "symbols/server", "symbols/symbolicate", "web"}
 )
@@ -42,17 +44,19 @@ var layers = []layer{
 	{"symbols", []string{"app/fault"}},
 	{"symbols/sym", []string{"app/fault", "symbols"}},
 	{"symbols/lookup", []string{"app/fault", "symbols", "symbols/sym"}},
-	{"symbols/sample", []string{"symbols", "symbols/sym"}},
+	{"symbols/sample", []string{"symbols", "symbols/sym", "symbols/executable"}},
 	{"symbols/quality", []string{"symbols"}},
 	{"symbols/cab", []string{"app/fault"}},
-	{"symbols/dump", []string{"app/fault", "symbols", "symbols/sym"}},
+	{"symbols/dump", []string{"app/fault", "symbols", "symbols/sym", "symbols/executable", "symbols/unwindinfo"}},
+	{"symbols/executable", []string{"app/fault", "symbols"}},
+	{"symbols/unwindinfo", []string{"app/fault", "symbols", "symbols/executable"}},
 	{"minidump/format", []string{"app/fault"}},
 	{"minidump", []string{"app/fault", "minidump/format"}},
 	{"minidump/reason", []string{"app/fault", "minidump/format", "minidump"}},
 	{"minidump/cfi", []string{"app/fault"}},
-	{"minidump/unwind", []string{"app/fault", "minidump/format", "minidump", "minidump/cfi", "symbols"}},
+	{"minidump/unwind", []string{"app/fault", "minidump/format", "minidump", "minidump/cfi", "symbols", "symbols/unwindinfo"}},
 	{"minidump/analysis", []string{"app/fault", "minidump/format", "minidump", "minidump/cfi", "minidump/unwind", "symbols"}},
-	{"minidump/stackwalk", []string{"app/fault", "minidump/format", "minidump", "minidump/reason", "minidump/cfi", "minidump/unwind", "minidump/analysis", "symbols"}},
+	{"minidump/stackwalk", []string{"app/fault", "minidump/format", "minidump", "minidump/reason", "minidump/cfi", "minidump/unwind", "minidump/analysis", "symbols", "symbols/executable", "symbols/unwindinfo"}},
 	{"minidump/synth", []string{"app/fault", "minidump/format"}},
 	{"signature", []string{"app/fault"}},
 	{"storage/schema", []string{"app/fault"}},

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -56,6 +57,7 @@ func stackwalkFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "symbols-url", Usage: "ask the symbol server at `URL`; may be repeated"},
 		&cli.StringFlag{Name: "symbols-cache", Usage: "keep downloaded symbols, and compiled ones for the next walk, in `DIR` (default for downloads: mayday-symbols in the temporary directory)"},
 		&cli.IntFlag{Name: "symbols-download-timeout-secs", Value: int(fetch.DefaultTimeout / time.Second), Usage: "give up a download after `N` seconds"},
+		&cli.StringSliceFlag{Name: "binaries-path", Usage: "unwind modules by their own binaries in the directory or file `PATH`, beside those in symbol paths; / means the files of this machine; may be repeated"},
 		&cli.StringFlag{Name: "evil-json", Usage: "take module signatures and the microcode version from the annotations in `FILE`"},
 		&cli.StringFlag{Name: "output-file", Usage: "print to `FILE`"},
 		&cli.StringFlag{Name: "log-file", Usage: "write errors to `FILE`"},
@@ -157,7 +159,10 @@ func (r *stackwalkRun) walk(ctx context.Context, o stackwalk.Options, reading sy
 	}
 	source, closeSource := r.source(reading)
 	r.close = closeSource
+	binaries := fetch.NewBinaries(fetch.BinaryOptions{Paths: slices.Concat(c.StringSlice("binaries-path"), r.symbolPaths())})
+	o.Binaries = binaries
 	s, err := stackwalk.Walk(ctx, d, source, o)
+	_ = binaries.Close() // files that were read
 	if err != nil {
 		return nil, r.fail(formatName(err, "Internal"), "processing", err.Error())
 	}
@@ -169,11 +174,16 @@ func (r *stackwalkRun) walk(ctx context.Context, o stackwalk.Options, reading sy
 	return s, nil
 }
 
+// symbolPaths are the directories and files that were given.
+func (r *stackwalkRun) symbolPaths() []string {
+	return slices.Concat(r.c.StringSlice("symbols-path"), r.c.Args().Tail())
+}
+
 // source is where symbols come from; nil when no place is given.
 func (r *stackwalkRun) source(reading symbols.Reading) (stackwalk.SymbolSource, func()) {
 	c := r.c
 	o := fetch.Options{
-		Paths: append(c.StringSlice("symbols-path"), c.Args().Tail()...), URLs: c.StringSlice("symbols-url"),
+		Paths: r.symbolPaths(), URLs: c.StringSlice("symbols-url"),
 		Cache: c.String("symbols-cache"), Reading: reading,
 		Timeout: time.Duration(c.Int("symbols-download-timeout-secs")) * time.Second,
 	}

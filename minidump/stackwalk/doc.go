@@ -10,6 +10,7 @@
 //
 // The JSON has the keys, null rules and number formats of minidump-stackwalk
 // 0.27; keys of our own are added only when they have something to say:
-// "truncated" where a limit ended a walk, "dump_errors" for broken parts,
+// "truncated" where a limit ended a walk,
+// "loaded_binary" of a module whose own file helped to unwind it, "dump_errors" for broken parts,
 // "crashpad" for Crashpad's annotations, "assertion_info".
 package stackwalk

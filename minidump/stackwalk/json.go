@@ -449,6 +449,10 @@ func (e *encoder) module(s *State, m *Module) {
 	e.address(m.Base + m.Size)
 	e.key("filename")
 	e.text(leaf)
+	if m.Binary {
+		e.key("loaded_binary")
+		e.boolean(true)
+	}
 	e.key("loaded_symbols")
 	e.boolean(m.Symbols.Loaded)
 	e.key("missing_symbols")

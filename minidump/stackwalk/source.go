@@ -58,6 +58,8 @@ type SymbolStats struct {
 type modules struct {
 	dump   *minidump.Dump
 	source SymbolSource // nil when there are no symbols at all
+	// binaries are the files of the modules, nil when there are none.
+	binaries *binaries
 
 	mu     sync.Mutex // guards what follows
 	loaded map[symbols.ModuleID]*slot

@@ -112,6 +112,8 @@ type UnloadedHit struct {
 type Module struct {
 	*minidump.Module
 	Symbols SymbolStats
+	// Binary says that the module's own file was at hand and looked at.
+	Binary bool
 }
 
 // LSBRelease names a Linux distribution.

@@ -26,6 +26,9 @@ type Options struct {
 	Extra []byte
 	// Registers keeps the known registers of every frame, not of the first alone.
 	Registers bool
+	// Binaries finds the files of modules themselves, for unwinding by their own
+	// tables; it may be nil, and is not asked under unwind.Parity.
+	Binaries BinarySource
 }
 
 // Walk walks all threads of a dump and names their frames; source may be nil.
@@ -42,6 +45,9 @@ func Walk(ctx context.Context, d *minidump.Dump, source SymbolSource, o Options)
 		return nil, err
 	}
 	w := &walker{ctx: ctx, dump: d, options: &o, modules: newModules(d, source), extra: parseExtra(o.Extra), mappings: d.NewMappings()}
+	if o.Heuristics == unwind.Best {
+		w.modules.binaries = newBinaries(d, o.Binaries)
+	}
 	w.describe()
 	w.walkThreads()
 	if fault.Is(ctx.Err(), fault.Canceled) {
@@ -241,6 +247,7 @@ func (w *walker) listModules() {
 		m := &s.Modules[i]
 		m.Module = &d.Modules[i]
 		m.Symbols = w.modules.stats[symbols.Leaf(m.Name)]
+		m.Binary = w.modules.binaries.used(i)
 		if at, ok := d.ModuleAt(m.Base); ok && at == i {
 			s.moduleIdx = append(s.moduleIdx, i)
 		}

@@ -5,7 +5,7 @@ import "mayday/minidump/format"
 func archARM() arch {
 	a := newArch(format.ARM, 2, "r4", "r5", "r6", "r7", "r8", "r9", "r10", "fp")
 	a.walked = true
-	a.byCFI, a.byFramePointer, a.byScan = byCFI, armFramePointer, byScan(func(uint64) bool { return true })
+	a.byCFI, a.byFramePointer, a.byScan, a.signal = byCFI, armFramePointer, byScan(func(uint64) bool { return true }), armSignal
 	a.progress = upwardsOrLeaf
 	return a
 }

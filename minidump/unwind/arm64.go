@@ -9,7 +9,7 @@ import (
 func archARM64() arch {
 	a := newArch(format.ARM64, 4, "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "fp")
 	a.walked = true
-	a.byCFI, a.byFramePointer, a.byScan = arm64CFI, arm64FramePointer, byScan(arm64Plausible)
+	a.byCFI, a.byFramePointer, a.byScan, a.signal = arm64CFI, arm64FramePointer, byScan(arm64Plausible), arm64Signal
 	a.progress = arm64Progress
 	return a
 }
@@ -38,12 +38,7 @@ func arm64CFI(k *walk) bool {
 	if !byCFI(k) {
 		return false
 	}
-	k.caller.Values[k.arch.ip] &= k.pacMask // also if a rule made it unknown
-	for _, r := range []format.Register{k.arch.lr, k.arch.fp} {
-		if v, ok := k.caller.Get(r); ok {
-			k.caller.Set(r, v&k.pacMask)
-		}
-	}
+	k.unsign()
 	return true
 }
 

@@ -9,11 +9,13 @@ import (
 // The Best heuristics try the same techniques, but look at what comes out, and
 // know more places to look:
 //
+//   - The tables in the module's own binary come first, where it is at hand: they
+//     are whole, and right at each instruction.
 //   - A caller must lie in code: in executable memory where the dump has a map
 //     of it, and in a function where the module has symbols. If it does not, or
 //     if its stack pointer lies outside the stack, the next technique has a go.
-//   - What scanning finds must follow a call instruction where the dump holds
-//     the code, and must not be the start of a function. It may lie in executable
+//   - What scanning finds must follow a call instruction where the dump or
+//     the binary holds the code, and must not be the start of a function. It may lie in executable
 //     memory that belongs to no module, such as the output of a JIT compiler, if
 //     there is a frame record.
 //   - The stack ends where CFI says that there is no return address and at
@@ -33,7 +35,7 @@ import (
 // bestCaller is the step of a walk.
 func bestCaller(k *walk) bool {
 	a := k.arch
-	innermost := k.callee.trust == Context || k.callee.interrupted
+	innermost := k.innermost()
 	if innermost && !k.isExecutable(k.callee.instruction) && strayedCall(k) {
 		return true
 	}
@@ -43,19 +45,24 @@ func bestCaller(k *walk) bool {
 	if a.cpu == format.ARM64 && k.callee.trust == FramePointer && arm64Record(k) {
 		return true
 	}
-	if a.byCFI(k) {
-		switch {
-		case k.runsInCircles():
-			k.truncated = truncatedCircle
-			return false
-		case k.believable():
-			return true
-		case k.caller.IP() == 0 && k.callee.trust <= CFI:
-			return false // the word that systems begin their stacks with
+	for _, byRules := range [...]func(*walk) bool{byBinary, a.byCFI} {
+		moves := k.moves
+		if byRules(k) {
+			switch {
+			case k.moves != moves:
+				return true // stack pointers of another stack do not compare
+			case k.runsInCircles():
+				k.truncated = truncatedCircle
+				return false
+			case k.believable():
+				return true
+			case k.caller.IP() == 0 && k.callee.trust <= CFI:
+				return false // the word that systems begin their stacks with
+			}
 		}
-	}
-	if k.ended {
-		return false
+		if k.ended {
+			return false
+		}
 	}
 	if innermost && a.lr != format.NoRegister && leafCall(k) {
 		return true
@@ -147,12 +154,9 @@ func (k *walk) mayReturnTo(address uint64) bool {
 	} else if k.sceptical {
 		return false
 	}
-	if code == nil {
-		return true
-	}
 	n := callBytes(k.arch.cpu)
-	b := code.Bytes(address&^k.thumb()-uint64(n), n)
-	return len(b) != n || endsInCall(k.arch.cpu, b, k.order())
+	b := k.codeBefore(address, n)
+	return b == nil || endsInCall(k.arch.cpu, b, k.order())
 }
 
 // headerBytes is how much of a module is no code for certain: the headers of
@@ -179,7 +183,7 @@ func (k *walk) isRecord(slot uint64) bool {
 // knowsCode reports whether there is more to tell code by than the range of a
 // module; then scanning farther finds more true frames than false ones.
 func (k *walk) knowsCode() bool {
-	if k.symbols(k.callee) != nil {
+	if k.symbols(k.callee) != nil || k.binary(k.callee) != nil {
 		return true
 	}
 	if k.process.Code == nil {
@@ -276,10 +280,12 @@ func arm64Record(k *walk) bool {
 		return false
 	}
 	record := *k.caller
-	if k.arch.byCFI(k) && k.caller.IP() == record.IP() && k.believable() {
-		return true
+	for _, byRules := range [...]func(*walk) bool{byBinary, k.arch.byCFI} {
+		if byRules(k) && k.caller.IP() == record.IP() && k.believable() {
+			return true
+		}
+		k.ended = false
 	}
-	k.ended = false
 	*k.caller = record
 	return true
 }

@@ -49,6 +49,7 @@ const lowestCode = 4096
 // Walker walks the threads of one process. It is safe for concurrent use.
 type Walker struct {
 	process  Process
+	binaries Binaries     // nil for none
 	frames   atomic.Int64 // left of MaxFrames
 	words    atomic.Int64 // left of MaxScannedWords
 	programs atomic.Int64 // left of MaxProgramBytes
@@ -58,6 +59,9 @@ type Walker struct {
 // NewWalker returns a walker for the threads of p.
 func NewWalker(p Process) *Walker {
 	w := &Walker{process: p}
+	if p.Heuristics == Best {
+		w.binaries, _ = p.Modules.(Binaries)
+	}
 	w.frames.Store(MaxFrames)
 	w.words.Store(MaxScannedWords)
 	w.programs.Store(MaxProgramBytes)

@@ -27,10 +27,13 @@ type InProcess struct {
 	// Symbols gives the symbols for one walk and what to call when nothing of
 	// them is used any more; nil names nothing.
 	Symbols func() (source stackwalk.SymbolSource, release func())
-	Timeout time.Duration
-	Memory  int64  // bytes of heap that each walk may add; 0 is no bound
-	Version string // recorded with each result
-	Log     *zap.Logger
+	// Binaries finds the files of modules, for unwinding by their own tables; nil
+	// for none.
+	Binaries stackwalk.BinarySource
+	Timeout  time.Duration
+	Memory   int64  // bytes of heap that each walk may add; 0 is no bound
+	Version  string // recorded with each result
+	Log      *zap.Logger
 	// Patience is how long after its deadline a walk that does not end is left
 	// behind; 0 is DefaultPatience.
 	Patience time.Duration
@@ -154,7 +157,7 @@ func (w *InProcess) walk(ctx context.Context, d rules.Dump, annotations map[stri
 	if source != nil {
 		source = asked
 	}
-	state, err := stackwalk.Walk(ctx, dump, source, stackwalk.Options{Extra: extra})
+	state, err := stackwalk.Walk(ctx, dump, source, stackwalk.Options{Extra: extra, Binaries: w.Binaries})
 	if err != nil {
 		return unreadable(err)
 	}
