@@ -7,6 +7,7 @@ import (
 
 	"mayday/minidump/format"
 	"mayday/symbols"
+	"mayday/symbols/unwindinfo/rule"
 )
 
 // FuzzWalk walks stacks and runs rules made of anything, on every CPU.
@@ -40,7 +41,7 @@ func FuzzWalk(f *testing.F) {
 		th.Context.Set(th.Context.CPU.IPRegister(), 0x401010)
 		th.Context.Set(th.Context.CPU.SPRegister(), base)
 		for _, heuristics := range []Heuristics{Parity, Best} {
-			w := NewWalker(Process{Modules: twoModules{tab}, Heuristics: heuristics, Platform: Platform(platform % 3), Registers: true, Code: rawCode{stack}})
+			w := NewWalker(Process{Modules: twoModules{tab, fuzzBinary{rules, stack, len(program)&2 == 0}}, Heuristics: heuristics, Platform: Platform(platform % 3), Registers: true, Code: rawCode{stack}})
 			s := w.Walk(context.Background(), th)
 			if len(s.Frames) > MaxThreadFrames {
 				t.Fatalf("%d frames", len(s.Frames))
@@ -58,8 +59,37 @@ func FuzzWalk(f *testing.F) {
 	})
 }
 
-// twoModules is a process of two modules with the same symbols.
-type twoModules struct{ symbols *table }
+// twoModules is a process of two modules, the first with symbols, the second
+// with its binary.
+type twoModules struct {
+	symbols *table
+	binary  fuzzBinary
+}
+
+func (p twoModules) Binary(_ context.Context, module int) Binary {
+	if module == 0 {
+		return nil
+	}
+	return p.binary
+}
+
+// fuzzBinary is a binary with the same rules everywhere.
+type fuzzBinary struct {
+	rules       string
+	bytes       []byte
+	interrupted bool
+}
+
+func (b fuzzBinary) Rules(q rule.Query) (rule.Set, bool) {
+	return rule.Set{CFI: symbols.CFI{Start: q.Offset &^ 0xff, Size: 0x100, Init: b.rules}, Interrupted: b.interrupted && q.Offset&1 != 0, Cost: len(b.rules)}, b.rules != ""
+}
+
+func (b fuzzBinary) Bytes(_ uint64, n int) []byte {
+	if n > len(b.bytes) {
+		return nil
+	}
+	return b.bytes[len(b.bytes)-n:]
+}
 
 func (p twoModules) Find(address uint64) (int, uint64, bool) {
 	for i, base := range []uint64{0x400000, 0x410000} {
