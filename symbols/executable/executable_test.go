@@ -96,7 +96,6 @@ func TestFat(t *testing.T) {
 	head := []byte{0xca, 0xfe, 0xba, 0xbe, 0, 0, 0, 2}
 	at := 0x1000
 	cpus := [][]byte{{1, 0, 0, 7}, {1, 0, 0, 12}}
-	file := []byte{}
 	for i, p := range parts {
 		entry := append(append([]byte{}, cpus[i]...), 0, 0, 0, 0)
 		for _, v := range []int{at, len(p), 12} {
@@ -105,7 +104,7 @@ func TestFat(t *testing.T) {
 		head = append(head, entry...)
 		at += len(p)
 	}
-	file = append(append(head, make([]byte, 0x1000-len(head))...), bytes.Join(parts, nil)...)
+	file := append(append(head, make([]byte, 0x1000-len(head))...), bytes.Join(parts, nil)...)
 	for _, m := range []executable.Machine{executable.AMD64, executable.ARM64} {
 		im := open(t, file, m)
 		if im.Machine != m || string(im.Bytes(0x1000, 4)) != "code" {
