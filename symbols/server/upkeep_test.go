@@ -347,3 +347,110 @@ func TestPins(t *testing.T) {
 	there("")
 	s.stop()
 }
+
+// An upload by URL that was answered with 202 is fetched by the next life of
+// the server; what is not allowed is refused at once, what the address leads to
+// is told by the status.
+func TestJobsByURL(t *testing.T) {
+	key := "a.so/" + id1 + "/a.so.sym"
+	there := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/away.zip":
+			http.Redirect(w, r, "https://169.254.169.254/x.zip", http.StatusFound)
+		case "/here.zip", "/here.tar":
+			_, _ = w.Write(zipped(key, "x"))
+		default:
+			http.Error(w, "no", http.StatusNotFound)
+		}
+	}))
+	defer there.Close()
+	edit := func(o *server.Options) { o.Client, o.Config.Domains = there.Client(), []string{"127.0.0.1"} }
+	dir := t.TempDir()
+	before := raise(t, dir, false, edit)
+	ask := func(address string) answer {
+		return before.do("POST", "/upload/", "upload_symbols", strings.NewReader("url="+address), "Content-Type", "application/x-www-form-urlencoded", "Prefer", "respond-async")
+	}
+	if a := ask("https://evil.example.com/x.zip"); a.status != 400 || !strings.Contains(string(a.body), "Not an allowed domain") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	want := []struct{ path, state, words string }{
+		{"/here.zip", "done", ""}, {"/away.zip", "failed", "Not an allowed domain ('169.254.169.254')"}, {"/none.zip", "failed", "can't be found (404)"},
+		{"/here.tar", "failed", `Unrecognized archive file extension ".tar"`},
+	}
+	var paths []string
+	for _, c := range want {
+		a := ask(there.URL + c.path)
+		if a.status != 202 {
+			t.Fatalf("%s: %d %s", c.path, a.status, a.body)
+		}
+		paths = append(paths, strings.TrimPrefix(a.header.Get("Location"), before.url))
+	}
+	before.stop()
+	after := raise(t, dir, true, edit)
+	defer after.stop()
+	for i, c := range want {
+		v := after.await(paths[i])
+		if got, _ := v["error"].(string); v["state"] != c.state || !strings.Contains(got, c.words) {
+			t.Errorf("%s: %v, want %s with %q", c.path, v, c.state, c.words)
+		}
+		if u := v["upload"].(map[string]any); u["download_url"] != there.URL+c.path {
+			t.Errorf("%s: fetched from %v", c.path, u["download_url"])
+		}
+	}
+	if a := after.do("GET", "/"+key, "", nil); a.status != 200 {
+		t.Errorf("%d", a.status)
+	}
+}
+
+// A token says which protocol its clients shall speak, and can be extended.
+func TestTokenAPI(t *testing.T) {
+	w := start(t, func(o *server.Options) {
+		all := o.Callers.(tokens)
+		two := all["upload_symbols"]
+		two.UploadVersion = 2
+		all["two"] = two
+		all["manage"] = server.Caller{Email: "manage_tokens@example.com", UserID: 4, Permissions: catalog.Permissions{catalog.ManageTokens, catalog.UploadSymbols}, Token: true}
+	})
+	for token, want := range map[string]float64{"upload_symbols": 1, "two": 2} {
+		if got := w.do("POST", "/upload/auth_info/", token, nil).json(t)["upload_api_version"]; got != want {
+			t.Errorf("%s: version %v, want %v", token, got, want)
+		}
+	}
+	post := func(path, form string, status int) map[string]any {
+		t.Helper()
+		a := w.do("POST", path, "manage", strings.NewReader(form), "Content-Type", "application/x-www-form-urlencoded")
+		if a.status != status {
+			t.Errorf("%s %s: %d %s, want %d", path, form, a.status, a.body, status)
+		}
+		return a.json(t)
+	}
+	list := func(state string) []any {
+		t.Helper()
+		return w.do("GET", "/api/tokens/?state="+state, "manage", nil).json(t)["tokens"].([]any)
+	}
+	if made := post("/api/tokens/", "expires=10&notes=nightly&upload_api_version=2&quota=10GiB", 201); made["ok"] != true || len(made["key"].(string)) != 32 {
+		t.Errorf("%v", made)
+	}
+	for form, field := range map[string]string{"expires=0": "expires", "upload_api_version=7": "upload_api_version", "quota=much": "quota", "permissions=999": "permissions"} {
+		if errs, _ := post("/api/tokens/", form, 400)["errors"].(map[string]any); errs[field] == nil {
+			t.Errorf("%s: %v", form, errs)
+		}
+	}
+	shown := list("")[0].(map[string]any)
+	if shown["notes"] != "nightly" || shown["upload_api_version"] != 2.0 || shown["quota"] != float64(10<<30) || shown["key"] != nil {
+		t.Errorf("%v", shown)
+	}
+	one := fmt.Sprintf("/api/tokens/token/%v", shown["id"])
+	if v := post(one+"/extend", "", 200); v["ok"] != true || v["days"] != 365.0 {
+		t.Errorf("%v", v)
+	}
+	post(one+"/extend", "days=x", 400)
+	post(one+"/extend", "days=99999", 400)
+	post("/api/tokens/token/12345/extend", "", 404)
+	if later := list("")[0].(map[string]any)["expires_at"].(string); later < time.Now().AddDate(0, 0, 374).UTC().Format(time.DateOnly) {
+		t.Errorf("good until %s", later)
+	}
+	if a := w.do("DELETE", one, "manage", nil); a.status != 200 || len(list("all")) != 0 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}

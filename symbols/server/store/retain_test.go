@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +31,7 @@ func TestRetention(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := catalog.SymbolFile{Key: key, Try: try, Created: now}
+		f := catalog.SymbolFile{Key: key, Try: try, Kind: "elf", CodeID: "AB", DebugID: "CD0", Created: now}
 		if err := s.Put(ctx, &f, strings.NewReader("x")); err != nil {
 			t.Fatal(err)
 		}
@@ -69,6 +70,10 @@ func TestRetention(t *testing.T) {
 	there(10, "bc")
 	there(30, "c")
 	there(700, "")
+	left, err := bucket.List(nil).Next(ctx)
+	if err != io.EOF {
+		t.Errorf("the bucket still holds %v, %v", left, err)
+	}
 	if n, _, err := db.CountSymbolUploads(ctx, nil); err != nil || n != 0 {
 		t.Errorf("%d uploads are left, %v", n, err)
 	}
