@@ -148,8 +148,7 @@ func TestSymbolUploadMemory(t *testing.T) {
 	for i := range block {
 		block[i] = byte(r.Uint32())
 	}
-	// Lines that compile to nothing: what compiling takes is not measured here.
-	repeated := []byte(strings.Repeat("INFO URL https://example.com/symbols\n", 27_000))
+	repeated := []byte(strings.Repeat("FUNC 1000 10 0 main\n", 50_000))
 	for _, c := range []struct {
 		path, filename string
 		write          func(io.Writer) error
@@ -167,12 +166,12 @@ func TestSymbolUploadMemory(t *testing.T) {
 					}
 				}
 			}
-			for i := range 4 { // 600 MB that pack well
-				f, err := z.Create(fmt.Sprintf("p%d.so/1F/p%d.so.sym", i, i))
+			for i := range 4 { // 300 MB that pack well; no .sym, which would be compiled, in memory of its own
+				f, err := z.Create(fmt.Sprintf("p%d.so/1F/p%d.so.dbg", i, i))
 				if err != nil {
 					return err
 				}
-				for range 150 {
+				for range 75 {
 					if _, err := f.Write(repeated); err != nil {
 						return err
 					}
