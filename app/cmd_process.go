@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"go.uber.org/zap"
 
 	"mayday/app/command"
 	"mayday/app/fault"
@@ -64,7 +63,7 @@ func runProcess(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	d := &deps{cfg: l.Config, log: log.WithOptions(zap.IncreaseLevel(zap.WarnLevel))}
+	d := &deps{cfg: l.Config, log: quietly(log)}
 	defer d.close()
 	pipe, err := files.pipeline(c.Context, d)
 	if err != nil {

@@ -75,7 +75,7 @@ func commandDeps(c *cli.Context) (*deps, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &deps{cfg: l.Config, log: log.WithOptions(zap.IncreaseLevel(zap.WarnLevel))}, nil
+	return &deps{cfg: l.Config, log: quietly(log)}, nil
 }
 
 // once opens a dependency on the first call and gives the same one after; a
@@ -114,14 +114,9 @@ func (d *deps) bucket(ctx context.Context, url, name string) (_ *blob.Bucket, er
 	defer fault.In(&err, "bucket %s", name)
 	o := filebucket.Options{Fsync: d.cfg.Storage.Fsync}
 	var b *blob.Bucket
-	dir := ""
-	switch {
-	case url == "":
-		dir = filepath.Join(d.cfg.DataDir, name)
-	case strings.HasPrefix(url, filebucket.Scheme+":"):
-		if dir, err = filebucket.Folder(url); err != nil {
-			return nil, err
-		}
+	dir, err := d.folder(url, name)
+	if err != nil {
+		return nil, err
 	}
 	if dir != "" {
 		b, err = filebucket.Open(dir, o)
@@ -138,6 +133,17 @@ func (d *deps) bucket(ctx context.Context, url, name string) (_ *blob.Bucket, er
 	d.buckets[name] = b
 	d.onClose("bucket "+name, b.Close)
 	return b, nil
+}
+
+// folder is where a local bucket lies; "" for one elsewhere.
+func (d *deps) folder(url, name string) (string, error) {
+	switch {
+	case url == "":
+		return filepath.Join(d.cfg.DataDir, name), nil
+	case strings.HasPrefix(url, filebucket.Scheme+":"):
+		return filebucket.Folder(url)
+	}
+	return "", nil
 }
 
 // uploads bounds the objects written at once: the writers of cloud buckets

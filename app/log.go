@@ -37,3 +37,11 @@ func newLog(c config.Log, w io.Writer) (*zap.Logger, error) {
 	}
 	return zap.New(zapcore.NewCore(enc, zapcore.Lock(zapcore.AddSync(w)), level)), nil
 }
+
+// quietly is l without what is below a warning.
+func quietly(l *zap.Logger) *zap.Logger {
+	if !l.Core().Enabled(zap.InfoLevel) {
+		return l // zap complains of a level that would fall
+	}
+	return l.WithOptions(zap.IncreaseLevel(zap.WarnLevel))
+}

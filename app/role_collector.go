@@ -4,8 +4,11 @@ import (
 	"context"
 	"path/filepath"
 
+	"mayday/app/fault"
 	"mayday/roles"
 	"mayday/roles/collector"
+	"mayday/storage"
+	"mayday/storage/filebucket"
 )
 
 // buildCollector assembles the collector on the crash bucket and the queues.
@@ -29,10 +32,23 @@ func buildCollector(ctx context.Context, d *deps) (roles.Role, error) {
 	for _, p := range d.cfg.Products.List {
 		products = append(products, p.Name)
 	}
-	c, err := collector.New(collector.Options{
+	o := collector.Options{
 		Config: d.cfg.Collector, Strict: d.cfg.Products.Strict, Products: products, SpoolDir: spool,
 		Crashes: crashes, Queue: queues, Log: d.log.Named("collector"),
-	})
+	}
+	if d.cfg.Storage.Fsync {
+		if o.Folder, err = d.folder(d.cfg.Storage.Crashes, "crashes"); err != nil {
+			return nil, err
+		}
+	}
+	if o.Folder != "" {
+		b, err := filebucket.Open(o.Folder, filebucket.Options{})
+		if err != nil {
+			return nil, fault.As(fault.Unavailable, err, "open the crash bucket without syncing")
+		}
+		o.Unsynced = storage.NewCrashes(b, storage.Options{})
+	}
+	c, err := collector.New(o)
 	if err != nil {
 		return nil, err
 	}

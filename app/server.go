@@ -156,7 +156,7 @@ func (s *server) run(ctx context.Context, l net.Listener) error {
 		ReadHeaderTimeout: s.cfg.HeaderTimeout,
 		IdleTimeout:       s.cfg.IdleTimeout,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          zap.NewStdLog(s.log.Named("http").WithOptions(zap.IncreaseLevel(zap.WarnLevel))),
+		ErrorLog:          zap.NewStdLog(quietly(s.log.Named("http"))),
 	}
 	done := make(chan error, 1)
 	go func() { done <- h.Serve(collector.Listener(netutil.LimitListener(l, s.cfg.MaxConnections))) }()

@@ -58,7 +58,16 @@ type Whole interface{ Whole() *os.File }
 // SaveRaw writes the dumps, the list of their names, and the raw crash last.
 // An error may leave some of the objects behind, without the raw crash when it
 // was not there before; saving again overwrites them, Delete removes them.
-func (c *Crashes) SaveRaw(ctx context.Context, id CrashID, raw RawCrash, dumps []Dump) (err error) {
+func (c *Crashes) SaveRaw(ctx context.Context, id CrashID, raw RawCrash, dumps []Dump) error {
+	text, err := EncodeDocument(raw)
+	if err != nil {
+		return fault.Wrap(err, "save raw crash %s", id)
+	}
+	return c.SaveRawJSON(ctx, id, text, dumps)
+}
+
+// SaveRawJSON is SaveRaw with a raw crash that EncodeDocument wrote.
+func (c *Crashes) SaveRawJSON(ctx context.Context, id CrashID, raw []byte, dumps []Dump) (err error) {
 	defer fault.In(&err, "save raw crash %s", id)
 	names := make([]string, 0, len(dumps))
 	for _, d := range dumps {
@@ -70,10 +79,6 @@ func (c *Crashes) SaveRaw(ctx context.Context, id CrashID, raw RawCrash, dumps [
 	slices.Sort(names)
 	if len(slices.Compact(slices.Clone(names))) != len(names) || slices.Contains(names, "dump") && slices.Contains(names, MinidumpName) {
 		return fault.New(fault.Invalid, "two dumps share a key among %q", names)
-	}
-	text, err := EncodeDocument(raw)
-	if err != nil {
-		return err
 	}
 	for _, d := range dumps {
 		if err := c.saveDump(ctx, id, d); err != nil {
@@ -87,7 +92,7 @@ func (c *Crashes) SaveRaw(ctx context.Context, id CrashID, raw RawCrash, dumps [
 	if err := c.write(ctx, dumpNamesKey(id), list); err != nil {
 		return err
 	}
-	return c.write(ctx, rawKey(id), text)
+	return c.write(ctx, rawKey(id), raw)
 }
 
 func (c *Crashes) saveDump(ctx context.Context, id CrashID, d Dump) (err error) {
@@ -209,8 +214,19 @@ func (c *Crashes) write(ctx context.Context, key string, data []byte) error {
 		return err
 	}
 	defer c.release()
-	err := c.bucket.WriteAll(ctx, key, data, &blob.WriterOptions{ContentType: "application/json", MaxConcurrency: 1})
-	return writeError(err, "write %s", key)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// WriteAll would hash the bytes for the bucket to compare.
+	w, err := c.bucket.NewWriter(ctx, key, &blob.WriterOptions{ContentType: "application/json", BufferSize: uploadBuffer, MaxConcurrency: 1})
+	if err != nil {
+		return writeError(err, "write %s", key)
+	}
+	if _, err := w.Write(data); err != nil {
+		cancel() // a writer that is closed after its context ended makes nothing
+		w.Close()
+		return writeError(err, "write %s", key)
+	}
+	return writeError(w.Close(), "write %s", key)
 }
 
 // stream stores an object without holding it in memory. When r or the bucket

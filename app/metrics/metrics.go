@@ -26,7 +26,8 @@ var (
 	CollectorToken      = counter("collector.unauthorized", "Requests that chose a crash id without the right token.")
 	CollectorSpool      = gauge("collector.spool_crashes", "Crashes that wait in the spool.")
 	CollectorSpoolBytes = gauge("collector.spool_bytes", "Disk the spool takes.")
-	CollectorForwarded  = counter("collector.forwarded", "Crashes taken out of the spool.", oneOf("result", "stored", "aside"))
+	CollectorForwarded  = counter("collector.forwarded", "Crashes taken out of the spool, or stored again from the journal.", oneOf("result", "stored", "aside", "replayed"))
+	CollectorJournal    = gauge("collector.journal_bytes", "Crashes in the journal, until the bucket's disk is synced.")
 
 	// Queues and index
 	QueueWaiting  = gauge("queue.waiting_crashes", "Crashes that wait in a queue.", oneOf("queue", "standard", "priority", "reprocessing", "processed"))

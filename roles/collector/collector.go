@@ -17,7 +17,7 @@
 //	payload    annotations, notes, names of files                payload.go
 //	held       files in memory or in a nameless file, hashed     held.go
 //	decide     throttle rules, crash id, raw crash               submit.go
-//	keep       bucket and queue, or the spool                    keep.go, spool.go
+//	keep       bucket and queue, or the spool                    keep.go, journal.go, spool.go
 //	answer     by client                                         answer.go
 //
 // Nothing is stored before the whole body was read and decided on, and no id is
@@ -66,6 +66,8 @@ type Options struct {
 	Products []string // known products, for a strict collector without a list of its own
 	SpoolDir string   // where crashes wait; "" keeps none
 	Crashes  *storage.Crashes
+	Unsynced *storage.Crashes // the same on a local bucket, written without syncing; nil: no journal
+	Folder   string           // of that bucket
 	Queue    Sender
 	Log      *zap.Logger
 }
@@ -93,10 +95,12 @@ type Collector struct {
 	temp     string          // where files of requests are held
 	room     budget          // for them
 	spool    *spool          // nil: none
-	rate     *rateLimit      // nil: none
-	slots    chan struct{}   // requests under way
-	zstd     chan struct{}   // of these, with zstd bodies
-	requests sync.Pool       // of *request
+	unsynced *storage.Crashes
+	journal  *journal      // nil: none; else crashes may be written to unsynced
+	rate     *rateLimit    // nil: none
+	slots    chan struct{} // requests under way
+	zstd     chan struct{} // of these, with zstd bodies
+	requests sync.Pool     // of *request
 
 	rules     atomic.Pointer[throttle.Rules]
 	rulesTime time.Time    // modification of the rules' file; Run's alone after New
@@ -135,6 +139,13 @@ func New(o Options) (*Collector, error) {
 			return nil, err
 		}
 	}
+	if c.spool != nil && o.Unsynced != nil {
+		c.unsynced = o.Unsynced
+		if c.journal, err = openJournal(filepath.Join(o.SpoolDir, journalDir), o.Folder); err != nil {
+			c.spool.close()
+			return nil, err
+		}
+	}
 	return c, nil
 }
 
@@ -161,12 +172,17 @@ func (c *Collector) loadRules() error {
 	return nil
 }
 
-// Close releases the spool's folder. No request may be under way.
+// Close empties the journal and releases the spool's folder. No request may be
+// under way.
 func (c *Collector) Close() error {
 	if c.spool == nil {
 		return nil
 	}
-	return c.spool.close()
+	var err error
+	if c.journal != nil {
+		err = c.journal.settle(true)
+	}
+	return errors.Join(err, c.spool.close())
 }
 
 // Mount adds the routes.
@@ -186,6 +202,9 @@ func (c *Collector) Run(ctx context.Context) error {
 	group.Go(func() error { return c.watchRules(ctx) })
 	if c.spool != nil {
 		group.Go(func() error { return c.forward(ctx) })
+	}
+	if c.journal != nil {
+		group.Go(func() error { return c.settle(ctx) })
 	}
 	err := group.Wait()
 	<-ctx.Done()

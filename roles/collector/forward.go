@@ -10,6 +10,7 @@ import (
 	"mayday/app/fault"
 	"mayday/app/metrics"
 	"mayday/roles/collector/throttle"
+	"mayday/storage"
 	"mayday/storage/queue"
 )
 
@@ -50,6 +51,11 @@ func (c *Collector) forward(ctx context.Context) error {
 // forwardAll takes every entry once. An error means that the others would fail
 // as well; an entry that fails by itself is set aside.
 func (c *Collector) forwardAll(ctx context.Context) error {
+	if c.journal != nil {
+		if err := c.journal.replay(ctx, func(j journaled) error { return c.again(ctx, j) }); err != nil {
+			return err
+		}
+	}
 	names, err := c.spool.entries()
 	if err != nil {
 		return err
@@ -63,8 +69,7 @@ func (c *Collector) forwardAll(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		switch fault.Of(err) {
-		case fault.Unavailable, fault.Timeout, fault.Canceled, fault.Throttled:
+		if passing(err) {
 			return err
 		}
 		c.log.Error("crash is set aside", zap.String("entry", name), zap.Error(err))
@@ -107,4 +112,51 @@ func (c *Collector) forwardOne(ctx context.Context, name string) error {
 		}
 	}
 	return c.spool.drop(name)
+}
+
+// passing says that an error is of the bucket or the queue, not of the crash.
+func passing(err error) bool {
+	switch fault.Of(err) {
+	case fault.Unavailable, fault.Timeout, fault.Canceled, fault.Throttled:
+		return true
+	}
+	return false
+}
+
+// again stores a crash that was in the journal when the machine stopped, over
+// what may be left of it.
+func (c *Collector) again(ctx context.Context, j journaled) error {
+	ctx, cancel := context.WithTimeout(ctx, forwardTimeout)
+	defer cancel()
+	err := c.crashes.SaveRawJSON(ctx, j.id, j.raw, j.dumps)
+	if err == nil && j.id.Digit() != storage.Deferred {
+		err = c.queue.Send(ctx, queue.Standard, queue.Message{ID: j.id})
+	}
+	if err != nil && !passing(err) {
+		c.log.Error("crash of the journal cannot be stored", zap.Stringer("id", j.id), zap.Error(err))
+		return nil
+	}
+	if err == nil {
+		metrics.CollectorForwarded.Inc("replayed")
+	}
+	return err
+}
+
+// settleEvery is how often the journal is looked at for segments to remove.
+const settleEvery = time.Second
+
+// settle removes what the journal no longer needs, until ctx ends.
+func (c *Collector) settle(ctx context.Context) error {
+	t := time.NewTicker(settleEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		if err := c.journal.settle(false); err != nil {
+			c.log.Warn("journal waits", zap.Error(err))
+		}
+	}
 }

@@ -23,10 +23,14 @@ const downFor = 2 * time.Second
 func (c *Collector) keep(ctx context.Context, crash *crash, h *held) error {
 	ctx, cancel := c.detached(ctx)
 	defer cancel()
+	raw, err := storage.EncodeDocument(crash.raw)
+	if err != nil {
+		return err
+	}
 	start := time.Now()
 	var failure error
 	if c.spool == nil || start.UnixNano() >= c.downUntil.Load() {
-		failure = c.crashes.SaveRaw(ctx, crash.id, crash.raw, crash.dumps(h))
+		failure = c.save(ctx, crash, raw, h)
 		if failure == nil {
 			metrics.CollectorSave.Observe(time.Since(start).Seconds(), "bucket")
 			return c.publish(ctx, crash)
@@ -47,6 +51,23 @@ func (c *Collector) keep(ctx context.Context, crash *crash, h *held) error {
 	}
 	metrics.CollectorSave.Observe(time.Since(start).Seconds(), "spool")
 	return nil
+}
+
+// save writes a crash to the bucket and returns when it is durable there, or in
+// the journal.
+func (c *Collector) save(ctx context.Context, k *crash, raw []byte, h *held) error {
+	if c.journal != nil {
+		if record := encodeRecord(k, raw, h); record != nil {
+			if e := c.journal.put(record); e != nil {
+				defer e.written()
+				err := c.unsynced.SaveRawJSON(ctx, k.id, raw, k.dumps(h))
+				if broken := e.wait(); broken == nil || err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return c.crashes.SaveRawJSON(ctx, k.id, raw, k.dumps(h))
 }
 
 // publish sends the id of a stored crash. The crash is safe already: when the

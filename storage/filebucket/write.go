@@ -298,8 +298,8 @@ func (b *bucket) place(temp, path string, ifNotExist bool) error {
 			return b.explain(err)
 		}
 		os.Remove(temp)
-	} else if err := os.Rename(temp, path); err != nil {
-		return b.explain(err)
+	} else if err := syscall.Rename(temp, path); err != nil { // os.Rename looks first, which objects need not
+		return b.explain(&os.LinkError{Op: "rename", Old: temp, New: path, Err: err})
 	}
 	return b.syncFolder(filepath.Dir(path))
 }
