@@ -56,6 +56,8 @@ type program struct {
 	query          rule.Query
 	state, initial state
 	remembered     []state
+	// passed is told of each piece of code whose row is complete; it may be nil.
+	passed func(start, end uint64)
 }
 
 func newProgram(im *executable.Image, c *cie, q rule.Query) *program {
@@ -82,6 +84,9 @@ func (m *program) run(code []byte, address, at uint64) bool {
 				if m.cie.encoding != 0 {
 					return false // nobody writes it with other pointers
 				}
+				if m.passed != nil && next > at {
+					m.passed(at, next)
+				}
 				if next > address {
 					return true
 				}
@@ -97,7 +102,11 @@ func (m *program) run(code []byte, address, at uint64) bool {
 			}
 		}
 		if advance > 0 {
-			if at += advance * m.cie.codeAlign; at > address {
+			next := at + advance*m.cie.codeAlign
+			if m.passed != nil {
+				m.passed(at, next)
+			}
+			if at = next; at > address {
 				return true
 			}
 		}

@@ -1,0 +1,89 @@
+package dwarf
+
+import (
+	"iter"
+	"strings"
+
+	"mayday/symbols/executable"
+	"mayday/symbols/unwindinfo/rule"
+)
+
+// Row is what the table says of code from Offset on, up to the next row.
+type Row struct {
+	Offset uint64
+	// Rules are all rules in force, as those of a STACK CFI INIT record.
+	Rules string
+}
+
+// maxProbed bounds how far a row is looked at byte by byte. Rows whose rules
+// depend on the instruction pointer are those of .plt, of 16 bytes for each
+// function that is called.
+const maxProbed = 1 << 20
+
+// All yields the rows of each entry, with the code that it describes. What
+// cannot be put as rules ends an entry early.
+func (f *Frames) All() iter.Seq2[executable.Range, []Row] {
+	return func(yield func(executable.Range, []Row) bool) {
+		f.once.Do(f.scan)
+		for _, e := range f.index {
+			d, ok := f.fde(e.offset, nil)
+			if !ok || d.end <= d.start || d.start < f.image.Base {
+				continue
+			}
+			rows := f.rows(&d)
+			if len(rows) > 0 && !yield(executable.Range{Offset: d.start - f.image.Base, Size: d.end - d.start}, rows) {
+				return
+			}
+		}
+	}
+}
+
+// rows runs the instructions of an entry and collects the rows.
+func (f *Frames) rows(d *fde) (rows []Row) {
+	m := newProgram(f.image, &d.cie, rule.Query{Innermost: true})
+	last, broken := d.start, false
+	add := func(start, end uint64) {
+		last = end
+		for at := start; at < end && at < d.end && !broken; at++ {
+			m.query.Offset = at - f.image.Base
+			text, ok := m.text(d.signal)
+			if !ok {
+				broken = true
+				return
+			}
+			if n := len(rows); n == 0 || rows[n-1].Rules != text {
+				rows = append(rows, Row{m.query.Offset, text})
+			}
+			if m.state.expression == nil || at-start > maxProbed {
+				return // the same for all of the row
+			}
+		}
+	}
+	if !m.run(d.cie.program, ^uint64(0), d.start) {
+		return nil
+	}
+	m.initial = m.state.clone()
+	m.passed = add
+	if m.run(d.program, ^uint64(0), d.start) && !broken {
+		add(last, d.end)
+	}
+	return rows
+}
+
+// Split takes the rules of a record apart: the register and its expression, in
+// turn.
+func Split(rules string) []string {
+	var all []string
+	for word := range strings.FieldsSeq(rules) {
+		switch {
+		case strings.HasSuffix(word, ":"):
+			all = append(all, strings.TrimSuffix(word, ":"), "")
+		case len(all) == 0:
+		case all[len(all)-1] == "":
+			all[len(all)-1] = word
+		default:
+			all[len(all)-1] += " " + word
+		}
+	}
+	return all
+}
