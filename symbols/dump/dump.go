@@ -1,6 +1,6 @@
 // Package dump writes Breakpad symbol files of ELF binaries: functions, source
-// lines and inlined calls from DWARF 2 to 5, and the linker's symbols for what
-// has no debug information.
+// lines and inlined calls from DWARF 2 to 5, the linker's symbols for what has no
+// debug information, and the rules to unwind from .eh_frame or .debug_frame.
 //
 // Lines are those that debuggers show. A line table often has several rows for
 // one address: the last one that starts a statement counts. Rows for line 0,
@@ -9,8 +9,7 @@
 // Functions are named by their scopes, as in ns::type::function, without
 // parameters: DWARF does not spell them, and nothing is demangled.
 //
-// It writes no STACK records, and does not read split DWARF (.dwo), PE or Mach-O
-// files.
+// It does not read split DWARF (.dwo), PE or Mach-O files.
 package dump
 
 import (
@@ -32,6 +31,8 @@ import (
 type Input struct {
 	// Binary is the program or library itself.
 	Binary io.ReaderAt
+	// Size is that of Binary in bytes.
+	Size int64
 	// Debug is its separate debug file, nil when the binary has its debug
 	// information in itself.
 	Debug io.ReaderAt
@@ -70,7 +71,7 @@ func Write(w io.Writer, in Input) (err error) {
 	}
 	m.readSymbols(binary, debug)
 	m.arrange()
-	return m.write()
+	return m.write(in)
 }
 
 // span is a range of addresses.
@@ -275,7 +276,7 @@ func debugID(id []byte, littleEndian bool) string {
 }
 
 // write writes all records.
-func (m *module) write() error {
+func (m *module) write(in Input) error {
 	arch := architectures[m.binary.Machine]
 	if arch == "" {
 		arch = "unknown"
@@ -290,6 +291,7 @@ func (m *module) write() error {
 	for _, p := range m.publics {
 		_ = m.out.Write(&sym.Record{Kind: sym.KindPublic, Address: p.address - m.base, Text: []byte(p.name)})
 	}
+	m.writeCFI(in)
 	return m.out.Flush()
 }
 

@@ -43,6 +43,19 @@ func TestNameOf(t *testing.T) {
 	}
 }
 
+func TestChanged(t *testing.T) {
+	for _, c := range [][3]string{
+		{".cfa: $rsp 8 + .ra: .cfa -8 + ^", ".cfa: $rsp 16 + .ra: .cfa -8 + ^", ".cfa: $rsp 16 +"},
+		{".cfa: $rsp 16 + .ra: .cfa -8 + ^", ".cfa: $rsp 16 + .ra: .cfa -8 + ^ $rbx: .cfa -16 + ^", "$rbx: .cfa -16 + ^"},
+		{".cfa: $rsp 8 + .ra: .cfa -8 + ^ $rbx: .cfa -16 + ^", ".cfa: $rsp 8 + .ra: .cfa -8 + ^", "$rbx: $rbx"},
+		{".cfa: $rsp 8 + .ra: .undef", ".cfa: $rsp 8 + .ra: .undef", ""},
+	} {
+		if got := changed(c[0], c[1]); got != c[2] {
+			t.Errorf("%q to %q: got %q, want %q", c[0], c[1], got, c[2])
+		}
+	}
+}
+
 func TestBuildID(t *testing.T) {
 	le := binary.LittleEndian.Uint32
 	note := func(kind byte, name, desc string) string {
@@ -97,6 +110,10 @@ int main(int argc, char **) {
 }
 `
 
+func input(b []byte) Input {
+	return Input{Binary: bytes.NewReader(b), Size: int64(len(b)), Name: "shop"}
+}
+
 // compiled builds source.
 func compiled(tb testing.TB, flags ...string) []byte {
 	if _, err := exec.LookPath("g++"); err != nil {
@@ -120,7 +137,7 @@ func compiled(tb testing.TB, flags ...string) []byte {
 func TestWrite(t *testing.T) {
 	for _, flags := range [][]string{{"-g", "-O2"}, {"-g", "-gdwarf-4", "-O2"}, {"-g", "-gdwarf-2", "-gno-strict-dwarf", "-O2"}, {"-g", "-O2", "-gz"}} {
 		var out bytes.Buffer
-		if err := Write(&out, Input{Binary: bytes.NewReader(compiled(t, flags...)), Name: "shop"}); err != nil {
+		if err := Write(&out, input(compiled(t, flags...))); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range []string{
@@ -128,6 +145,7 @@ func TestWrite(t *testing.T) {
 			`(?m)^FUNC [0-9a-f]+ [0-9a-f]+ 0 shop::Till::take\nINLINE 0 12 \d+ \d+( [0-9a-f]+ [0-9a-f]+)+\n[0-9a-f]+ [0-9a-f]+ (5|12) \d+$`,
 			`(?m)^FUNC [0-9a-f]+ [0-9a-f]+ 0 main$`, `(?m)^FUNC [0-9a-f]+ [0-9a-f]+ 0 main::.*operator\(\)$`,
 			`(?m)^PUBLIC [0-9a-f]+ 0 _init$`, `(?m)^PUBLIC [0-9a-f]+ 0 <\.plt section in shop>$`,
+			`(?m)^STACK CFI INIT [0-9a-f]+ [0-9a-f]+ \.cfa: \$rsp 8 \+ \.ra: \.cfa -8 \+ \^( |$)`, `(?m)^STACK CFI [0-9a-f]+ \.cfa: \$rsp \d+ \+`,
 		} {
 			if !regexp.MustCompile(want).Match(out.Bytes()) {
 				t.Errorf("%v: no %s in\n%s", flags, want, out.Bytes())
@@ -140,7 +158,7 @@ func TestWrite(t *testing.T) {
 // those it exports.
 func TestWriteWithoutDebugInformation(t *testing.T) {
 	var out bytes.Buffer
-	if err := Write(&out, Input{Binary: bytes.NewReader(compiled(t, "-O2")), Name: "shop"}); err != nil {
+	if err := Write(&out, input(compiled(t, "-O2"))); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), " 0 _ZN4shop4Till4takeEi\n") || strings.Contains(out.String(), "FUNC") {
@@ -149,7 +167,7 @@ func TestWriteWithoutDebugInformation(t *testing.T) {
 }
 
 func TestWriteRefusesOtherFiles(t *testing.T) {
-	err := Write(&bytes.Buffer{}, Input{Binary: strings.NewReader("MZ"), Name: "shop"})
+	err := Write(&bytes.Buffer{}, input([]byte("MZ")))
 	if !fault.Is(err, fault.Malformed) {
 		t.Errorf("got %v", err)
 	}
@@ -163,7 +181,7 @@ func FuzzWrite(f *testing.F) {
 		f.Add(compiled(f, "-g", "-O2", "-fPIC", "-nostdlib", "-shared"))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		_ = Write(&bytes.Buffer{}, Input{Binary: bytes.NewReader(b), Name: "x"})
+		_ = Write(&bytes.Buffer{}, input(b))
 	})
 }
 
@@ -171,7 +189,7 @@ func BenchmarkWrite(b *testing.B) {
 	program := compiled(b, "-g", "-O2", "-static")
 	b.SetBytes(int64(len(program)))
 	for b.Loop() {
-		if err := Write(&bytes.Buffer{}, Input{Binary: bytes.NewReader(program), Name: "shop"}); err != nil {
+		if err := Write(&bytes.Buffer{}, input(program)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -59,9 +59,11 @@ func debugID(build []byte) string {
 }
 
 // store makes the symbols of modules, those of each once, in two directories in
-// Breakpad's layout: own are made by package dump, others by dump_syms.
+// Breakpad's layout: own are made by package dump, others by dump_syms. The
+// modules themselves, stripped, lie in binaries by their build ids.
 type store struct {
 	own, others string
+	binaries    string
 	tool        string
 	mu          sync.Mutex
 	done        map[string]func() (aliases, error) // guarded by mu
@@ -81,6 +83,9 @@ func (s *store) add(path string) (aliases, error) {
 }
 
 func (s *store) dump(path string) error {
+	if err := s.strip(path); err != nil {
+		return err
+	}
 	text, err := exec.Command(s.tool, "--inlines", path).Output()
 	if err != nil {
 		return nil //nolint:nilerr // as add says
@@ -98,7 +103,28 @@ func (s *store) dump(path string) error {
 	if err != nil {
 		return err
 	}
-	return s.put(s.own, path, slices.Concat(own, stack))
+	return s.put(s.own, path, own)
+}
+
+// strip stores what is left of a module when it is shipped.
+func (s *store) strip(path string) error {
+	id := fmt.Sprintf("%x", buildID(path))
+	if len(id) < 3 {
+		return nil
+	}
+	dir := filepath.Join(s.binaries, ".build-id", id[:2])
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	out := filepath.Join(dir, id[2:])
+	if exec.Command("strip", "-o", out, path).Run() == nil {
+		return nil
+	}
+	b, err := os.ReadFile(path) // without binutils, or what they cannot read
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(out, b, 0o600)
 }
 
 // dumpOwn makes symbols with package dump.
@@ -108,7 +134,11 @@ func dumpOwn(path, debug string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	in := dump.Input{Binary: f, Name: filepath.Base(path)}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	in := dump.Input{Binary: f, Size: info.Size(), Name: filepath.Base(path)}
 	if d, err := os.Open(debug); err == nil {
 		defer d.Close()
 		in.Debug = d

@@ -66,7 +66,7 @@ func TestTruth(t *testing.T) {
 	if keep := os.Getenv("MAYDAY_TRUTH_KEEP"); keep != "" {
 		symbolDir = filepath.Join(keep, "symbols")
 	}
-	s := &store{own: filepath.Join(symbolDir, "own"), others: filepath.Join(symbolDir, "others"), tool: symbolTool, done: map[string]func() (aliases, error){}}
+	s := &store{own: filepath.Join(symbolDir, "own"), others: filepath.Join(symbolDir, "others"), binaries: filepath.Join(symbolDir, "binaries"), tool: symbolTool, done: map[string]func() (aliases, error){}}
 	columns := walkers(s, t.TempDir(), peer)
 	all = slices.DeleteFunc(all, func(b build) bool { return !chosen.MatchString(b.name) })
 	lacking := map[string]string{}
@@ -82,6 +82,16 @@ func TestTruth(t *testing.T) {
 	})
 	results := measureAll(t, all, s, columns)
 	report(t, results, columns)
+}
+
+// log tells what went wrong with a crash, or in the first walk of it.
+func (r *result) log(t *testing.T) {
+	switch {
+	case r.err != nil:
+		t.Errorf("%s: %v", r.name, r.err)
+	case !r.scores[0].perfect():
+		t.Logf("%s: own %v, libraries %v, frames %v\n%s", r.name, r.scores[0].own, r.scores[0].libraries, r.scores[0].frames, r.detail)
+	}
 }
 
 // measureAll measures builds, as many at once as there are CPUs.
@@ -100,6 +110,9 @@ func measureAll(t *testing.T, all []build, s *store, columns []walker) []result 
 			for i := range next {
 				dir := filepath.Join(base, fmt.Sprint(i))
 				results[i] = measure(dir, all[i], s, columns)
+				for _, r := range results[i] {
+					r.log(t)
+				}
 				if keep == "" {
 					_ = os.RemoveAll(dir)
 				}
@@ -217,11 +230,7 @@ func report(t *testing.T, results []result, columns []walker) {
 	}
 	for _, r := range results {
 		if r.err != nil {
-			t.Errorf("%s: %v", r.name, r.err)
 			continue
-		}
-		if !r.scores[0].perfect() {
-			t.Logf("%s: own %v, libraries %v, frames %v\n%s", r.name, r.scores[0].own, r.scores[0].libraries, r.scores[0].frames, r.detail)
 		}
 		add(r.group, r)
 		add("total", r)

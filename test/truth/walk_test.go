@@ -2,6 +2,7 @@ package truth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -23,29 +24,34 @@ type walker struct {
 	walk  func(dump string) ([]byte, error)
 }
 
-// walkers are ours with symbols first, by which the score is judged.
+// walkers are ours with its own symbols first, by which the score is judged.
 func walkers(s *store, compiled, peer string) []walker {
 	with := func(dir string) func(dump string) ([]byte, error) {
 		return func(dump string) ([]byte, error) {
-			return walk(dump, fetch.New(fetch.Options{Paths: []string{dir}, Reading: symbols.Best, Compiled: filepath.Join(compiled, filepath.Base(dir))}))
+			return walk(dump, stackwalk.Options{}, fetch.New(fetch.Options{Paths: []string{dir}, Reading: symbols.Best, Compiled: filepath.Join(compiled, filepath.Base(dir))}))
 		}
 	}
 	all := []walker{
 		{"Mayday", true, with(s.own)},
 		{"Mayday, dump_syms", true, with(s.others)},
-		{"Mayday, no symbols", false, func(dump string) ([]byte, error) { return walk(dump, nil) }},
+		{"Mayday, stripped binaries", false, func(dump string) ([]byte, error) {
+			b := fetch.NewBinaries(fetch.BinaryOptions{Paths: []string{s.binaries}})
+			text, err := walk(dump, stackwalk.Options{Binaries: b}, nil)
+			return text, errors.Join(err, b.Close())
+		}},
+		{"Mayday, nothing", false, func(dump string) ([]byte, error) { return walk(dump, stackwalk.Options{}, nil) }},
 	}
 	if peer != "" {
 		all = append(all,
 			walker{"peer, symbols of Mayday", true, func(dump string) ([]byte, error) { return output(peer, "--json", dump, s.own) }},
 			walker{"peer, dump_syms", true, func(dump string) ([]byte, error) { return output(peer, "--json", dump, s.others) }},
-			walker{"peer, no symbols", false, func(dump string) ([]byte, error) { return output(peer, "--json", dump) }})
+			walker{"peer, nothing", false, func(dump string) ([]byte, error) { return output(peer, "--json", dump) }})
 	}
 	return all
 }
 
 // walk processes a dump by the best heuristics.
-func walk(path string, source stackwalk.SymbolSource) ([]byte, error) {
+func walk(path string, o stackwalk.Options, source stackwalk.SymbolSource) ([]byte, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -54,7 +60,8 @@ func walk(path string, source stackwalk.SymbolSource) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	state, err := stackwalk.Walk(context.Background(), dump, source, stackwalk.Options{Heuristics: unwind.Best})
+	o.Heuristics = unwind.Best
+	state, err := stackwalk.Walk(context.Background(), dump, source, o)
 	if err != nil {
 		return nil, err
 	}

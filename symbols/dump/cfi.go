@@ -1,0 +1,63 @@
+package dump
+
+import (
+	"slices"
+	"strings"
+
+	"mayday/symbols/executable"
+	"mayday/symbols/sym"
+	"mayday/symbols/unwindinfo/dwarf"
+)
+
+// writeCFI writes the rules of .eh_frame, and those of .debug_frame where a
+// binary has no other, as Go's linker makes them. All rules with expressions are
+// there, which compilers use for frames that are aligned, and linkers for the
+// stubs that call other modules.
+func (m *module) writeCFI(in Input) {
+	im, err := executable.Open(in.Binary, in.Size, executable.UnknownMachine)
+	if err != nil {
+		return // a binary without rules
+	}
+	table := dwarf.New(im, ".eh_frame", ".eh_frame_hdr")
+	if table == nil {
+		if table = dwarf.New(im, ".debug_frame", ""); table == nil {
+			return
+		}
+	}
+	for code, rows := range table.All() {
+		_ = m.out.Write(&sym.Record{Kind: sym.KindCFIInit, Address: code.Offset, Size: code.Size, Text: []byte(rows[0].Rules)})
+		for i, row := range rows[1:] {
+			if changes := changed(rows[i].Rules, row.Rules); changes != "" {
+				_ = m.out.Write(&sym.Record{Kind: sym.KindCFI, Address: row.Offset, Text: []byte(changes)})
+			}
+		}
+	}
+}
+
+// changed are the rules of a row that differ from those of the row before. A
+// register that has no rule any more is as it was.
+func changed(before, after string) string {
+	old, now := dwarf.Split(before), dwarf.Split(after)
+	var out []string
+	for i := 0; i < len(now); i += 2 {
+		if v, ok := ruleOf(old, now[i]); !ok || v != now[i+1] {
+			out = append(out, now[i]+": "+now[i+1])
+		}
+	}
+	for i := 0; i < len(old); i += 2 {
+		if _, ok := ruleOf(now, old[i]); !ok {
+			out = append(out, old[i]+": "+old[i])
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+// ruleOf is the rule for a register among rules taken apart.
+func ruleOf(rules []string, register string) (string, bool) {
+	for pair := range slices.Chunk(rules, 2) {
+		if pair[0] == register {
+			return pair[1], true
+		}
+	}
+	return "", false
+}
