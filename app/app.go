@@ -56,8 +56,8 @@ func commands() []*cli.Command {
 
 func cmdSymbols() *cli.Command {
 	return &cli.Command{
-		Name: "symbols", Usage: "upload, check and convert debug symbols",
-		Subcommands: []*cli.Command{client.SymbolsUpload(), offline.SymbolsCheck(), offline.SymbolsConvert()},
+		Name: "symbols", Usage: "upload, check, convert and make debug symbols",
+		Subcommands: []*cli.Command{client.SymbolsUpload(), offline.SymbolsCheck(), offline.SymbolsConvert(), offline.SymbolsDump()},
 	}
 }
 

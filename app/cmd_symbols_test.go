@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"debug/elf"
 	"os"
 	"path/filepath"
 	"strings"
@@ -105,5 +106,34 @@ func TestSymbolicate(t *testing.T) {
 	}
 	if code, _, _ := symbolsCommand("{", "symbolicate", "--symbols-path", dir); code != 2 {
 		t.Errorf("a broken request: got exit code %d, want 2", code)
+	}
+}
+
+func TestSymbolsDump(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, err := elf.Open(program); err != nil {
+		t.Skip("programs of this system are not ELF")
+	} else {
+		f.Close()
+	}
+	code, out, errs := symbolsCommand("", "symbols", "dump", "--name", "app.test", program)
+	if code != 0 || !strings.HasPrefix(out, "MODULE Linux ") || !strings.Contains(out, " app.test\nINFO CODE_ID ") {
+		t.Fatalf("exit %d, %s\n%.200s", code, errs, out)
+	}
+	store := t.TempDir()
+	if code, _, errs := symbolsCommand("", "symbols", "dump", "--name", "app.test", "--store", store, program); code != 0 {
+		t.Fatalf("exit %d, %s", code, errs)
+	}
+	text, err := os.ReadFile(filepath.Join(store, "app.test", strings.Fields(out)[3], "app.test.sym"))
+	if err != nil || string(text) != out {
+		t.Errorf("the store holds %d bytes, the output had %d: %v", len(text), len(out), err)
+	}
+	for _, args := range [][]string{{}, {"--name", "../x", program}, {filepath.Join(store, "none")}, {"--debug", store + "/none", program}, {store}} {
+		if code, _, errs := symbolsCommand("", append([]string{"symbols", "dump"}, args...)...); code == 0 || errs == "" {
+			t.Errorf("%q: exit %d, %q", args, code, errs)
+		}
 	}
 }
