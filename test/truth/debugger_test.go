@@ -1,7 +1,9 @@
 package truth
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,6 +19,9 @@ var gdbSettings = []string{
 	"set print finish off", "set print frame-arguments none", "set print entry-values no", "set backtrace past-main on",
 	"handle SIGUSR1 nostop noprint pass", "handle SIGUSR2 nostop noprint pass", "handle SIGURG nostop noprint pass", "handle SIGQUIT nostop noprint pass",
 }
+
+// errDebugger says that gdb found a mistake of its own and gave up.
+var errDebugger = errors.New("internal error of gdb")
 
 // debug runs the program under gdb until it crashes and gives gdb's stacks, as
 // backtrace.py writes them, and the path of a core file.
@@ -52,6 +57,9 @@ func debug(program string, r run) (stacks []byte, corePath string, err error) {
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "RUST_BACKTRACE=0")
 	text, err := cmd.CombinedOutput()
+	if bytes.Contains(text, []byte("internal-error")) {
+		return nil, "", errDebugger
+	}
 	if err != nil {
 		return nil, "", fmt.Errorf("gdb: %w\n%s", err, text)
 	}

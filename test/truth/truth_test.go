@@ -1,6 +1,7 @@
 package truth
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -21,6 +22,8 @@ import (
 const (
 	floorOwn       = 99.0
 	floorLibraries = 99.0
+	// mostLeftOut is how many crashes gdb may fail on.
+	mostLeftOut = 5
 )
 
 // result is one walked crash.
@@ -87,6 +90,8 @@ func TestTruth(t *testing.T) {
 // log tells what went wrong with a crash, or in the first walk of it.
 func (r *result) log(t *testing.T) {
 	switch {
+	case errors.Is(r.err, errDebugger):
+		t.Logf("%s: left out: %v", r.name, r.err)
 	case r.err != nil:
 		t.Errorf("%s: %v", r.name, r.err)
 	case !r.scores[0].perfect():
@@ -216,7 +221,7 @@ func report(t *testing.T, results []result, columns []walker) {
 		crashes, tails, mistaken int
 		scores                   []score
 	}
-	rows := map[string]*row{}
+	rows, leftOut := map[string]*row{}, 0
 	add := func(name string, r result) {
 		if rows[name] == nil {
 			rows[name] = &row{scores: make([]score, len(columns))}
@@ -230,6 +235,7 @@ func report(t *testing.T, results []result, columns []walker) {
 	}
 	for _, r := range results {
 		if r.err != nil {
+			leftOut++
 			continue
 		}
 		add(r.group, r)
@@ -279,6 +285,10 @@ func report(t *testing.T, results []result, columns []walker) {
 			fmt.Fprintf(&b, " %v |", r.scores[i].frames)
 		}
 		b.WriteString("\n")
+	}
+	fmt.Fprintf(&b, "\n%d crashes left out, of which gdb says nothing.\n", leftOut)
+	if leftOut > mostLeftOut {
+		t.Errorf("%d crashes left out, want %d at most", leftOut, mostLeftOut)
 	}
 	t.Log(b.String())
 	judge(t, rows["total"].scores[0])
