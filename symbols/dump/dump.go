@@ -64,6 +64,9 @@ func Write(w io.Writer, in Input) (err error) {
 			m.code = append(m.code, span{s.Addr, s.Addr + s.Size})
 		}
 	}
+	if len(m.code) > maxCodeSections {
+		return fault.New(fault.Malformed, "binary %s: %d sections of code", in.Name, len(m.code))
+	}
 	if data, err := debug.DWARF(); err == nil {
 		if err := m.readUnits(data); err != nil {
 			return fault.New(fault.Malformed, "debug information of %s: %v", in.Name, err)
@@ -73,6 +76,13 @@ func Write(w io.Writer, in Input) (err error) {
 	m.arrange()
 	return m.write(in)
 }
+
+// The limits, far above what compilers and linkers make, keep a made-up file from
+// taking long.
+const (
+	maxCodeSections = 4096
+	maxParts        = 4096 // of one function
+)
 
 // span is a range of addresses.
 type span struct{ start, end uint64 }

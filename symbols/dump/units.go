@@ -3,6 +3,7 @@ package dump
 import (
 	"debug/dwarf"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -180,6 +181,9 @@ func (u *unit) subprogram(e *dwarf.Entry, at place) (*place, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(ranges) > maxParts {
+		return nil, fmt.Errorf("a function in %d parts", len(ranges))
+	}
 	for _, s := range ranges {
 		inner.function = append(inner.function, len(u.functions))
 		u.functions = append(u.functions, function{span: s, origin: e.Offset})
@@ -192,6 +196,9 @@ func (u *unit) inlined(e *dwarf.Entry, at place) error {
 	ranges, err := u.ranges(e)
 	if err != nil || len(ranges) == 0 {
 		return err
+	}
+	if len(ranges) > maxParts {
+		return fmt.Errorf("an inlined call in %d parts", len(ranges))
 	}
 	in := inline{depth: at.depth, ranges: ranges}
 	in.origin, _ = e.Val(dwarf.AttrAbstractOrigin).(dwarf.Offset)

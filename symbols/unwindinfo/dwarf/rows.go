@@ -15,22 +15,23 @@ type Row struct {
 	Rules string
 }
 
-// maxProbed bounds how far a row is looked at byte by byte. Rows whose rules
-// depend on the instruction pointer are those of .plt, of 16 bytes for each
-// function that is called.
-const maxProbed = 1 << 20
+// maxProbed bounds how much code of a table is looked at byte by byte. Rows
+// whose rules depend on the instruction pointer are those of .plt, of 16 bytes for
+// each function that is called; other rows with expressions are few.
+const maxProbed = 16 << 20
 
 // All yields the rows of each entry, with the code that it describes. What
 // cannot be put as rules ends an entry early.
 func (f *Frames) All() iter.Seq2[executable.Range, []Row] {
 	return func(yield func(executable.Range, []Row) bool) {
 		f.once.Do(f.scan)
+		left := maxProbed
 		for _, e := range f.index {
 			d, ok := f.fde(e.offset, nil)
 			if !ok || d.end <= d.start || d.start < f.image.Base {
 				continue
 			}
-			rows := f.rows(&d)
+			rows := f.rows(&d, &left)
 			if len(rows) > 0 && !yield(executable.Range{Offset: d.start - f.image.Base, Size: d.end - d.start}, rows) {
 				return
 			}
@@ -38,8 +39,9 @@ func (f *Frames) All() iter.Seq2[executable.Range, []Row] {
 	}
 }
 
-// rows runs the instructions of an entry and collects the rows.
-func (f *Frames) rows(d *fde) (rows []Row) {
+// rows runs the instructions of an entry and collects the rows. left is what may
+// still be looked at byte by byte.
+func (f *Frames) rows(d *fde, left *int) (rows []Row) {
 	m := newProgram(f.image, &d.cie, rule.Query{Innermost: true})
 	last, broken := d.start, false
 	add := func(start, end uint64) {
@@ -54,7 +56,7 @@ func (f *Frames) rows(d *fde) (rows []Row) {
 			if n := len(rows); n == 0 || rows[n-1].Rules != text {
 				rows = append(rows, Row{m.query.Offset, text})
 			}
-			if m.state.expression == nil || at-start > maxProbed {
+			if *left--; m.state.expression == nil || *left <= 0 {
 				return // the same for all of the row
 			}
 		}
