@@ -109,7 +109,7 @@ func (s *store) dump(path string) error {
 // strip stores what is left of a module when it is shipped.
 func (s *store) strip(path string) error {
 	id := fmt.Sprintf("%x", buildID(path))
-	if len(id) < 3 {
+	if len(id) < 3 || !hasCode(path) {
 		return nil
 	}
 	dir := filepath.Join(s.binaries, ".build-id", id[:2])
@@ -125,6 +125,19 @@ func (s *store) strip(path string) error {
 		return err
 	}
 	return os.WriteFile(out, b, 0o600)
+}
+
+// hasCode says whether a file is more than debug information, which has the
+// build id of the library it belongs to: programs that print their own stacks
+// map it.
+func hasCode(path string) bool {
+	f, err := elf.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	text := f.Section(".text")
+	return text != nil && text.Type != elf.SHT_NOBITS
 }
 
 // dumpOwn makes symbols with package dump.
