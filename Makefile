@@ -4,7 +4,7 @@ FUZZTIME ?= 10s
 # What ships is what is tested: without cgo. The race detector alone needs it.
 export CGO_ENABLED = 0
 
-.PHONY: list run build test check race fuzz bench bench-collector bench-e2e bench-search e2e browser docs screenshots clean
+.PHONY: list run build test check race fuzz bench bench-collector bench-e2e bench-search opensearch e2e browser docs screenshots clean
 list:
 	@sed -n 's/^## //p' Makefile
 
@@ -35,6 +35,10 @@ race:
 ## make fuzz         each fuzz target for FUZZTIME (10s)
 fuzz:
 	FUZZTIME=$(FUZZTIME) test/fuzz.sh
+
+## make opensearch   the search engine's suite, and the binary, on a real OpenSearch (needs Maven and Java 17; else it says so)
+opensearch:
+	test/opensearch.sh $(GO) test -count=1 -timeout 20m ./storage/search/opensearch ./test/opensearch
 
 ## make bench        Go benchmarks of every hot path
 bench:

@@ -71,3 +71,11 @@ func (e timedEngine) Search(ctx context.Context, p *plan.Plan) (*search.Result, 
 	metrics.SearchSeconds.Observe(time.Since(start).Seconds(), result)
 	return r, err
 }
+
+// Explain is the engine's, where it has one.
+func (e timedEngine) Explain(p *plan.Plan) (any, []string, error) {
+	if x, ok := e.Engine.(search.Explainer); ok {
+		return x.Explain(p)
+	}
+	return nil, nil, nil
+}

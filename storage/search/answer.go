@@ -34,7 +34,7 @@ func Answer(ctx context.Context, engine Engine, fields *plan.Fields, rq Request)
 		return status, body, nil
 	}
 	if p.ReturnQuery {
-		return http.StatusOK, encode(map[string]any{"query": p, "indices": p.Weeks()}), nil
+		return explain(engine, p)
 	}
 	result, err := engine.Search(ctx, p)
 	if err != nil {
@@ -46,6 +46,24 @@ func Answer(ctx context.Context, engine Engine, fields *plan.Fields, rq Request)
 	}
 	result.Warnings = append(p.Warnings, result.Warnings...)
 	return http.StatusOK, appendResult(nil, result), nil
+}
+
+// explain answers with the query itself: in the cluster's language where the
+// engine has one, as the plan otherwise.
+func explain(engine Engine, p *plan.Plan) (int, []byte, error) {
+	var query any = p
+	indices := p.Weeks()
+	if x, ok := engine.(Explainer); ok {
+		q, names, err := x.Explain(p)
+		if err != nil {
+			status, body := refusal(err)
+			return status, body, nil
+		}
+		if q != nil {
+			query, indices = q, names
+		}
+	}
+	return http.StatusOK, encode(map[string]any{"query": query, "indices": indices}), nil
 }
 
 // refusal words an error as Socorro's API does.

@@ -34,6 +34,13 @@ type Engine interface {
 	Delete(ctx context.Context, ids []string) error
 }
 
+// Explainer is an engine that can say what it would ask of a cluster.
+type Explainer interface {
+	// Explain gives the query in the cluster's language and the indices it goes
+	// to; query is nil where there is no such language.
+	Explain(p *plan.Plan) (query any, indices []string, err error)
+}
+
 // Result is the answer to a plan. Its JSON is that of /api/SuperSearch/.
 type Result struct {
 	Hits     []Hit    `json:"hits"`

@@ -38,4 +38,4 @@ echo "the index takes $(du -sm "$base/data/index" | cut -f1) MB"
 before=$(date +%s%N)
 start
 echo "started in $(( ($(date +%s%N) - before) / 1000000 )) ms"
-"$tool" --url "http://127.0.0.1:$port" --pid "$pid" ${PEER:+--peer "$PEER"}
+"$tool" --url "http://127.0.0.1:$port" --pid "$pid" ${PEER:+--peer "$PEER"} ${CLUSTER:+--cluster "$CLUSTER"} ${LAST:+--last "$LAST"}

@@ -123,6 +123,9 @@ type sizes struct {
 }
 
 func (q *query) sizes(shard, more int) sizes {
+	if q.s.opts.few && shard == firstShard {
+		shard, more = 2, 1
+	}
 	n := q.plan.FacetSize + more
 	return sizes{size: n, shard: max(shard, n+n/2)}
 }
@@ -151,7 +154,10 @@ func (q *query) request(a *plan.Agg, z sizes) object {
 	case a.Kind == plan.Histogram:
 		out["histogram"] = object{"field": field, "interval": a.Interval, "min_doc_count": 1}
 	default:
-		t := object{"field": field, "size": z.size, "shard_size": z.shard, "show_term_doc_count_error": true}
+		t := object{"field": field, "size": z.size}
+		if z.shard > 0 {
+			t["shard_size"], t["show_term_doc_count_error"] = z.shard, true
+		}
 		if z.include != nil {
 			t["include"] = z.include
 		}
@@ -167,6 +173,21 @@ func (q *query) requests(list []plan.Agg, z sizes) object {
 	out := object{}
 	for i := range list {
 		out[nameOf(i)] = q.request(&list[i], z)
+	}
+	return out
+}
+
+// plain words aggregations at any depth at once.
+func (q *query) plain(list []plan.Agg) object {
+	out := object{}
+	for i := range list {
+		flat := list[i]
+		flat.Subs = nil
+		one := q.request(&flat, sizes{size: q.plan.FacetSize})
+		if len(list[i].Subs) > 0 {
+			one["aggs"] = q.plain(list[i].Subs)
+		}
+		out[list[i].Name] = one
 	}
 	return out
 }

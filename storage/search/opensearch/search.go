@@ -69,6 +69,24 @@ func (s *Store) Search(ctx context.Context, p *plan.Plan) (*search.Result, error
 	return nil, err
 }
 
+// Explain implements search.Explainer: the plan as one request, the way a client
+// of the cluster would put it. Its counts of terms are those of the cluster,
+// which can be too low where shards differ; Search makes them exact.
+func (s *Store) Explain(p *plan.Plan) (_ any, indices []string, err error) {
+	q := &query{s: s, plan: p}
+	body := object{"track_total_hits": true, "size": 0}
+	if err := q.page(body); err != nil {
+		return nil, nil, err
+	}
+	if body["query"], err = s.filters.query(p, s.date); err != nil {
+		return nil, nil, err
+	}
+	if len(p.Aggs) > 0 {
+		body["aggs"] = q.plain(p.Aggs)
+	}
+	return body, s.weeks(p), nil
+}
+
 // weeks names the indices that a plan's dates touch.
 func (s *Store) weeks(p *plan.Plan) []string {
 	var out []string

@@ -54,6 +54,8 @@ type Options struct {
 	Now       func() time.Time
 	QueryTime time.Duration // a query's deadline, 10 s
 	HTTP      *http.Client
+
+	few bool // ask for so few terms at first that recounting is needed; for tests
 }
 
 // Store is a set of weekly indices.
