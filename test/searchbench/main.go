@@ -199,8 +199,12 @@ type measured struct {
 	total                int64
 }
 
-// leastRuns is how often a query is asked at least after the first time.
-const leastRuns = 5
+// leastRuns is how often a query is asked after the first time, unless that
+// takes longer than patience.
+const (
+	leastRuns = 5
+	patience  = 5 * time.Second
+)
 
 func (b *bench) measure(ctx context.Context, q query, pid int) (m measured, err error) {
 	if m.first, m.total, err = b.ask(ctx, q); err != nil {
@@ -211,7 +215,12 @@ func (b *bench) measure(ctx context.Context, q query, pid int) (m measured, err 
 	if err != nil {
 		return m, err
 	}
-	for start := time.Now(); len(took) < leastRuns || time.Since(start) < b.seconds; {
+	start := time.Now()
+	more := func() bool {
+		gone := time.Since(start)
+		return len(took) == 0 || gone < b.seconds || len(took) < leastRuns && gone < patience
+	}
+	for more() {
 		one, _, err := b.ask(ctx, q)
 		if err != nil {
 			return m, err
@@ -284,7 +293,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	list = slices.DeleteFunc(list, func(q query) bool { return !strings.HasPrefix(q.name, *only) })
-	b := &bench{base: *base, client: &http.Client{Timeout: time.Minute}, seconds: *runs}
+	b := &bench{base: *base, client: &http.Client{Timeout: 2 * time.Minute}, seconds: *runs}
 	if *last == "" {
 		err = b.newest(ctx)
 	} else {

@@ -339,7 +339,8 @@ const (
 	maxHits = 10_000
 )
 
-// bulk sends writes in requests of a bounded size.
+// bulk sends writes in requests of a bounded size. A document that the cluster
+// refuses for what it holds is logged and left out.
 type bulk struct {
 	s       *Store
 	ctx     context.Context
@@ -418,13 +419,14 @@ func (b *bulk) send() error {
 			for _, res := range item {
 				switch err := b.s.outcome(lines[i].id, res); {
 				case err == nil:
-				case fault.Is(err, fault.Unavailable):
+				case fault.Is(err, fault.Internal):
+					// One crash must not hold up all others; it stays in the bucket.
+					b.s.opts.Log.Error("the search index refuses a crash", zap.Error(err))
+				default:
 					last = err
 					start := len(rest)
 					rest = append(rest, body[lines[i].start:lines[i].end]...)
 					again = append(again, line{lines[i].id, start, len(rest)})
-				default:
-					return err
 				}
 			}
 		}
@@ -587,6 +589,7 @@ func (s *Store) Run(ctx context.Context) error {
 // hold deleted or replaced crashes.
 func (s *Store) tidy(ctx context.Context) error {
 	s.write.Lock()
+	s.ready = false // somebody may have removed the template
 	err := s.prepare(ctx)
 	s.write.Unlock()
 	if err != nil {
