@@ -2,6 +2,7 @@ package opensearch
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -439,13 +440,31 @@ func (q *query) enlarge(root *bucket, chain []step, a *plan.Agg, index int, pare
 	}
 	z := q.sizes(moreShard, fewSpare)
 	flat := []plan.Agg{*a}
+	defer q.hurry()()
 	err := q.fetch(root, chain, flat, len(parents)*(1+z.size), z, func(b *bucket, _ int, r *aggReply) { b.subs[index] = q.read(a, r, z) })
-	if fault.Is(err, fault.Unavailable) || err == nil && inexact(parents, index) {
+	if tooMuch(err) || err == nil && inexact(parents, index) {
 		q.doubt(a, "it has too many values")
 		return nil
 	}
 	return err
 }
+
+// hurry has what makes counts exact end while there is still time to answer
+// without it; the function it gives ends that.
+func (q *query) hurry() (restore func()) {
+	whole := q.ctx
+	deadline, _ := whole.Deadline() // every search has one
+	short, cancel := context.WithDeadline(whole, deadline.Add(-q.s.opts.QueryTime/4))
+	q.ctx = short
+	return func() {
+		cancel()
+		q.ctx = whole
+	}
+}
+
+// tooMuch says whether the cluster lacked the memory or the time for exact
+// counts.
+func tooMuch(err error) bool { return fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Timeout) }
 
 // doubt warns of counts that could not be made exact.
 func (q *query) doubt(a *plan.Agg, why string) {
@@ -465,6 +484,7 @@ func (q *query) recount(n *node) (*node, error) {
 	if q.pit == "" {
 		return nil, errSteps
 	}
+	defer q.hurry()()
 	keys := make([]string, len(n.buckets))
 	for i, b := range n.buckets {
 		keys[i] = b.key
@@ -472,6 +492,10 @@ func (q *query) recount(n *node) (*node, error) {
 	if len(keys) >= q.plan.FacetSize {
 		z := sizes{size: len(keys), shard: len(keys), include: keys}
 		r, err := q.ask(object{"size": 0, "aggs": object{nameOf(0): q.request(n.agg, z)}})
+		if tooMuch(err) {
+			q.doubt(n.agg, "it has too many values")
+			return n, nil
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -483,7 +507,7 @@ func (q *query) recount(n *node) (*node, error) {
 		}
 	}
 	better, err := q.inParts(n)
-	if fault.Is(err, fault.Unavailable) || err == nil && better == nil {
+	if tooMuch(err) || err == nil && better == nil {
 		q.doubt(n.agg, "it has too many values")
 		return n, nil
 	}

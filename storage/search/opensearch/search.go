@@ -103,7 +103,7 @@ func (q *query) run() (err error) {
 	if q.filter, err = q.s.filters.query(q.plan, q.s.date); err != nil {
 		return err
 	}
-	if needsSteps(q.plan.Aggs) {
+	if needsSteps(q.plan) {
 		if err := q.pin(); err != nil {
 			return err
 		}
@@ -119,10 +119,12 @@ func (q *query) run() (err error) {
 }
 
 // needsSteps says whether aggregations take more than one request whatever the
-// counts.
-func needsSteps(aggs []plan.Agg) bool {
-	for i := range aggs {
-		if len(aggs[i].Subs) > 0 || aggs[i].Kind == plan.Cardinality {
+// counts, or often do because they are over many weeks.
+func needsSteps(p *plan.Plan) bool {
+	many := len(p.Weeks()) > 2
+	for i := range p.Aggs {
+		a := &p.Aggs[i]
+		if len(a.Subs) > 0 || a.Kind == plan.Cardinality || many && !complete(a) {
 			return true
 		}
 	}
