@@ -7,17 +7,21 @@ import (
 )
 
 // Dump builds the minidump of a crash; nil for crashes that have none.
-func (c Crash) Dump() []byte {
+func (c Crash) Dump() []byte { return c.DeepDump(0) }
+
+// DeepDump is Dump with stacks of at least so many frames in each thread, for
+// measuring: the functions below the crash call each other again and again.
+func (c Crash) DeepDump(frames int) []byte {
 	if c.culprit.fault == "java" || c.culprit.fault == "nodump" {
 		return nil
 	}
 	r := rand.New(rand.NewPCG(c.random, 2))
 	b := build(*c.program)
 	pl := platforms[c.program.platform]
-	calls := c.calls(b, r)
+	calls := c.calls(b, r, frames)
 	threads := []synth.Stack{{ID: 100, Name: "main", Calls: calls}}
 	for i := range 2 + r.IntN(3) {
-		threads = append(threads, synth.Stack{ID: uint32(101 + i), Name: "worker", Calls: idleCalls(b)})
+		threads = append(threads, synth.Stack{ID: uint32(101 + i), Name: "worker", Calls: idleCalls(b, frames)})
 	}
 	crash := &synth.Crash{CPU: pl.cpu, OS: pl.os, Seed: c.random, Binaries: []*synth.Binary{b.exe, b.library, b.system}, Threads: threads,
 		PID: 1000 + uint32(r.IntN(30000)), Time: uint32(c.Submitted.Unix()), Uptime: uint32(r.IntN(9000))}
@@ -29,7 +33,7 @@ func (c Crash) Dump() []byte {
 // most is how often the innermost calls of a stack overflow repeat.
 const most = 180
 
-func (c Crash) calls(b *built, r *rand.Rand) []synth.Call {
+func (c Crash) calls(b *built, r *rand.Rand, frames int) []synth.Call {
 	at := func(m *synth.Binary, name string, back uint32) synth.Call {
 		return synth.Call{Binary: m, Offset: m.Function(name).Address + back}
 	}
@@ -47,17 +51,22 @@ func (c Crash) calls(b *built, r *rand.Rand) []synth.Call {
 			out = append(inner[:2:2], out...)
 		}
 	}
+	for len(out)+len(loop) < frames {
+		out = append(out, at(b.exe, loop[len(out)%2], 0x60))
+	}
 	for _, f := range loop {
 		out = append(out, at(b.exe, f, 0x60))
 	}
 	return out
 }
 
-func idleCalls(b *built) []synth.Call {
-	return []synth.Call{
-		{Binary: b.system, Offset: b.system.Function("wait").Address + 0x14},
-		{Binary: b.exe, Offset: b.exe.Function(idle).Address + 0x44},
-		{Binary: b.system, Offset: b.system.Function("start_thread").Address + 0x24},
+func idleCalls(b *built, frames int) []synth.Call {
+	out := []synth.Call{{Binary: b.system, Offset: b.system.Function("wait").Address + 0x14}}
+	for {
+		out = append(out, synth.Call{Binary: b.exe, Offset: b.exe.Function(idle).Address + 0x44})
+		if len(out)+1 >= frames {
+			return append(out, synth.Call{Binary: b.system, Offset: b.system.Function("start_thread").Address + 0x24})
+		}
 	}
 }
 

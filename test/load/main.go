@@ -31,6 +31,7 @@ import (
 type options struct {
 	url         string
 	size        int
+	frames      int
 	gzip        bool
 	connections int
 	duration    time.Duration
@@ -46,6 +47,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.url, "url", "http://127.0.0.1:8000", "address of the server")
+	flag.IntVar(&o.frames, "frames", 30, "with --month: frames that each stack has at least")
 	flag.IntVar(&o.size, "size", 20_000, "bytes of the dump; with --month smaller dumps are filled up to about this size")
 	flag.BoolVar(&o.gzip, "gzip", false, "compress bodies")
 	flag.IntVar(&o.connections, "connections", 8, "connections at once")
@@ -67,8 +69,8 @@ func run(o options) int {
 		fmt.Fprintf(os.Stderr, "load: %q is no address such as http://127.0.0.1:8000\n", o.url)
 		return 2
 	}
-	if flag.NArg() > 0 || o.connections < 1 || o.connections > 10_000 || o.rate < 0 || o.size < 0 || o.size > 1<<30 || o.duration <= 0 || o.patience <= 0 {
-		fmt.Fprintln(os.Stderr, "load: --connections from 1 to 10,000, --size up to 1 GB, --rate from 0, --duration and --patience above 0, no arguments")
+	if flag.NArg() > 0 || o.connections < 1 || o.connections > 10_000 || o.rate < 0 || o.size < 0 || o.size > 1<<30 || o.frames < 0 || o.frames > 1000 || o.duration <= 0 || o.patience <= 0 {
+		fmt.Fprintln(os.Stderr, "load: --connections from 1 to 10,000, --size up to 1 GB, --frames up to 1000, --rate from 0, --duration and --patience above 0, no arguments")
 		return 2
 	}
 	work := fixed

@@ -223,7 +223,7 @@ func (s *sending) body(c demo.Crash) (body []byte, contentType string, size int)
 	for name, value := range c.Annotations {
 		_ = form.WriteField(name, value)
 	}
-	if dump := c.Dump(); dump != nil {
+	if dump := c.DeepDump(s.frames); dump != nil {
 		w, _ := form.CreateFormFile("upload_file_minidump", "crash.dmp")
 		_, _ = w.Write(dump)
 		// Half as large to twice as large, as often the one as the other.
