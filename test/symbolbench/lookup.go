@@ -27,7 +27,7 @@ text, out, last = sys.argv[1], sys.argv[2], int(sys.argv[3])
 start = cpu()
 cache = next(iter(Archive.open(text).iter_objects())).make_symcache()
 with open(out, "wb") as f:
-    cache.write_to(f)
+    cache.dump_into(f)
 compile_cpu = cpu() - start
 rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 start = time.perf_counter()
