@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -26,8 +27,26 @@ const (
 
 // Server puts an Engine behind HTTP.
 type Server struct {
-	engine *Engine
-	log    *zap.Logger
+	engine  *Engine
+	log     *zap.Logger
+	buffers sync.Pool // of answers, as *[]byte
+}
+
+// maxBuffer is the largest buffer that is kept for the next answer.
+const maxBuffer = 4 << 20
+
+// answer sends what write appends to a buffer.
+func (s *Server) answer(c echo.Context, write func([]byte) []byte) error {
+	b, ok := s.buffers.Get().(*[]byte)
+	if !ok {
+		b = new([]byte)
+	}
+	*b = write((*b)[:0])
+	err := c.Blob(http.StatusOK, echo.MIMEApplicationJSON, *b)
+	if cap(*b) <= maxBuffer {
+		s.buffers.Put(b)
+	}
+	return err
 }
 
 // NewServer makes a server.
@@ -148,7 +167,7 @@ func (s *Server) v5(c echo.Context) error {
 	if c.Request().Header.Get("Debug") != "" {
 		debug = &debugInfo{begin: begin, session: session, jobs: jobs}
 	}
-	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, session.appendV5(nil, jobs, debug))
+	return s.answer(c, func(b []byte) []byte { return session.appendV5(b, jobs, debug) })
 }
 
 // v6 takes what version 5 takes and an object "options"; it may be gzipped and
