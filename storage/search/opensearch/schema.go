@@ -2,6 +2,7 @@ package opensearch
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"strings"
 	"unicode/utf8"
@@ -21,6 +22,10 @@ const (
 	textSuffix   = "__text"   // the date: its text, when that is not the canonical one
 	// strayField marks crashes that are in another week than their id says.
 	strayField = "__stray"
+	// highField and lowField are the crash id as two numbers in its order: the
+	// last keys of every sort order, where reading terms would take seconds.
+	highField = "__high"
+	lowField  = "__low"
 	// blankField lists the semicolon fields that are there but hold no token.
 	blankField = "__blank"
 )
@@ -69,6 +74,8 @@ func mapping(cols []column) map[string]any {
 	keyword := map[string]any{"type": "keyword"}
 	props := map[string]any{
 		strayField: map[string]any{"type": "boolean"},
+		highField:  map[string]any{"type": "long", "index": false},
+		lowField:   map[string]any{"type": "long", "index": false},
 		blankField: map[string]any{"type": "keyword", "doc_values": false},
 	}
 	for _, c := range cols {
@@ -137,6 +144,7 @@ func encode(b *bytes.Buffer, cols []column, d *search.Doc, stray bool) error {
 		switch c.field.Name {
 		case plan.IDField:
 			out[c.name] = search.FormatID(d.ID)
+			out[highField], out[lowField] = ordered(d.ID[:8]), ordered(d.ID[8:])
 			continue
 		case plan.DateField:
 			out[c.name], out[c.exact] = millis(d.Date), d.Date
@@ -190,6 +198,9 @@ func encode(b *bytes.Buffer, cols []column, d *search.Doc, stray bool) error {
 	enc.SetEscapeHTML(false)
 	return enc.Encode(out)
 }
+
+// ordered is eight bytes as a number that sorts as they do.
+func ordered(b []byte) int64 { return int64(binary.BigEndian.Uint64(b) ^ 1<<63) }
 
 // tokens adds the distinct tokens of a semicolon field; false when it has none.
 func tokens(out map[string]any, c column, value string) bool {

@@ -259,7 +259,8 @@ func (q *query) page(body object) error {
 		}
 		sort = append(sort, object{c.exact: object{"order": direction, "missing": "_last", "unmapped_type": c.kind}})
 	}
-	body["sort"] = append(sort, object{q.s.id.exact: object{"order": "asc", "unmapped_type": "keyword"}})
+	tie := object{"order": "asc", "unmapped_type": "long"}
+	body["sort"] = append(sort, object{highField: tie}, object{lowField: tie})
 	body["size"] = p.Number
 	body["_source"] = object{"includes": q.sources()}
 	if after != nil {
@@ -413,21 +414,19 @@ func errCursor() error {
 func readCursor(cursor string, order []plan.Order) ([]json.RawMessage, error) {
 	data, err := base64.RawURLEncoding.DecodeString(cursor)
 	var body cursorBody
-	if err != nil || json.Unmarshal(data, &body) != nil || body.Order != orderName(order) || len(body.Keys) != len(order)+1 {
+	if err != nil || json.Unmarshal(data, &body) != nil || body.Order != orderName(order) || len(body.Keys) != len(order)+2 {
 		return nil, errCursor()
 	}
 	for i, k := range body.Keys {
 		if len(k) == 0 || k[0] == '{' || k[0] == '[' {
 			return nil, errCursor()
 		}
-		if i == len(order) {
-			var id string
-			if json.Unmarshal(k, &id) != nil {
-				return nil, errCursor()
-			}
-			if _, ok := search.ParseID(id); !ok {
-				return nil, errCursor()
-			}
+		if i < len(order) {
+			continue
+		}
+		var half int64 // of the id
+		if json.Unmarshal(k, &half) != nil {
+			return nil, errCursor()
 		}
 	}
 	return body.Keys, nil
