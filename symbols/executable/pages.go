@@ -78,6 +78,9 @@ func (p *pages) page(i uint64) []byte {
 		return b
 	}
 	b := p.direct(i*pageSize, int(min(pageSize, p.size-i*pageSize)))
+	if b == nil {
+		return nil // the next one may be lucky: a store far away may be back by then
+	}
 	if len(p.kept) >= maxPages {
 		clear(p.kept)
 	}
