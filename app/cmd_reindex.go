@@ -1,12 +1,12 @@
 package app
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -16,6 +16,7 @@ import (
 	"mayday/app/command"
 	"mayday/app/fault"
 	"mayday/storage"
+	"mayday/storage/catalog"
 	"mayday/storage/search/load"
 )
 
@@ -23,67 +24,121 @@ func cmdReindex() *cli.Command {
 	return &cli.Command{
 		Name:  "reindex",
 		Usage: "build the search index anew from the processed crashes in the bucket",
-		Description: "Reads every processed crash and indexes it, while serve goes on answering; a server that runs on the same data\n" +
-			"directory does the work. Prints progress with the last crash id: --after ID goes on from there. A run from the\n" +
-			"beginning also removes what the bucket has no longer, and completes weeks that lost a file.",
+		Description: "Reads every processed crash, the oldest day first, and indexes it, while serve goes on answering; a server that runs\n" +
+			"on the same data directory does the work. At the end it removes what the bucket has no longer, and weeks that lost\n" +
+			"a file count as complete. How far it has come is kept: a run after one that was interrupted goes on there, unless\n" +
+			"it says --anew.",
 		Flags: append(command.ConfigFlags(),
-			&cli.StringFlag{Name: "after", Usage: "crash id after which to begin"},
+			&cli.BoolFlag{Name: "anew", Usage: "begin at the beginning, whatever was done before"},
+			&cli.BoolFlag{Name: "missing", Usage: "read only the crashes that the index lacks"},
+			&cli.StringFlag{Name: "after", Usage: "only the crashes after this one, by day and id"},
 			&cli.IntFlag{Name: "parallel", Value: 8, Usage: "crashes read at once"}),
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
 				return command.Usage("reindex takes no arguments; got %q", c.Args().First())
 			}
+			o := reindexOptions{After: c.String("after"), Anew: c.Bool("anew"), Missing: c.Bool("missing"), Parallel: c.Int("parallel")}
 			l, err := command.LoadConfig(c)
 			if err != nil {
 				return err
 			}
 			if server, running := dialControl(l.DataDir); running {
-				query := url.Values{"after": {c.String("after")}, "parallel": {strconv.Itoa(c.Int("parallel"))}}
-				return server.post(c.Context, "POST", "/reindex?"+query.Encode(), nil, c.App.Writer)
+				text, err := json.Marshal(o)
+				if err != nil {
+					return fault.Wrap(err, "reindex options")
+				}
+				return server.post(c.Context, "POST", "/reindex", bytes.NewReader(text), c.App.Writer)
 			}
 			d, err := commandDeps(c)
 			if err != nil {
 				return err
 			}
 			defer d.close()
-			return d.reindex(c.Context, c.String("after"), c.Int("parallel"), c.App.Writer)
+			return d.reindex(c.Context, o, c.App.Writer)
 		},
 	}
 }
 
-// reindex runs to the end and writes progress, one line every few seconds.
-func (d *deps) reindex(ctx context.Context, after string, parallel int, w io.Writer) error {
-	r := &load.Reindexer{Parallel: min(parallel, 64)}
-	var err error
-	if after != "" {
-		if r.After, err = storage.ParseCrashID(after); err != nil {
-			return err
+// reindexOptions are the flags of reindex.
+type reindexOptions struct {
+	After    string `json:"after"`
+	Anew     bool   `json:"anew"`
+	Missing  bool   `json:"missing"`
+	Parallel int    `json:"parallel"`
+}
+
+// reindexRun names the run in the catalog.
+const reindexRun = "reindex"
+
+// reindexer is a run over what this process has open.
+func (d *deps) reindexer(ctx context.Context, o reindexOptions) (r *load.Reindexer, err error) {
+	r = &load.Reindexer{Parallel: min(o.Parallel, 64), Missing: o.Missing}
+	if o.After != "" {
+		r.Part = true
+		if r.After, err = storage.ParseCrashID(o.After); err != nil {
+			return nil, err
 		}
 	}
-	engine, err := d.Engine()
-	if err != nil {
-		return err
+	if r.Index, err = d.Engine(); err != nil {
+		return nil, err
 	}
-	r.Index = engine
 	if r.Fields, err = d.Fields(); err != nil {
-		return err
+		return nil, err
 	}
 	if r.Crashes, err = d.Crashes(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	start := time.Now()
-	r.Progress = load.Every(3*time.Second, func(done int, last storage.CrashID) {
-		fmt.Fprintf(w, "%d crashes, the last is %s\n", done, last)
-		if f, ok := w.(interface{ Flush() }); ok {
-			f.Flush()
-		}
-	})
 	r.Refused = func(id storage.CrashID, err error) {
 		d.log.Warn("processed crash cannot be indexed", zap.String("crash_id", id.String()), zap.Error(err))
 	}
+	return r, nil
+}
+
+// reindex runs to the end and writes progress, one line every few seconds. A
+// whole run keeps its place in the catalog.
+func (d *deps) reindex(ctx context.Context, o reindexOptions, w io.Writer) error {
+	r, err := d.reindexer(ctx, o)
+	if err != nil {
+		return err
+	}
+	db, err := d.Catalog(ctx)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	whole := !r.Part && !r.Missing
+	at := catalog.Progress{Name: reindexRun, Started: start}
+	if whole && !o.Anew {
+		switch earlier, err := db.Progress(ctx, reindexRun); {
+		case err == nil:
+			at, r.After = earlier, storage.CrashID(earlier.Place)
+			fmt.Fprintf(w, "going on after %s: %d crashes were indexed since %s\n", earlier.Place, earlier.Done, earlier.Started.Format(time.RFC3339))
+		case !fault.Is(err, fault.NotFound):
+			return err
+		}
+	}
+	before := at.Done
+	r.Progress = load.Every(3*time.Second, func(done int, last storage.CrashID) {
+		at.Place, at.Done, at.Updated = string(last), before+int64(done), time.Now()
+		fmt.Fprintf(w, "%d crashes, the last is %s\n", at.Done, last)
+		if f, ok := w.(interface{ Flush() }); ok {
+			f.Flush()
+		}
+		if !whole {
+			return
+		}
+		if err := db.SaveProgress(ctx, at); err != nil {
+			d.log.Warn("reindex does not keep its place", zap.Error(err))
+		}
+	})
 	out, err := r.Run(ctx)
 	if err != nil {
 		return err
+	}
+	if whole {
+		if err := db.EndProgress(ctx, reindexRun); err != nil {
+			return err
+		}
 	}
 	took := time.Since(start)
 	fmt.Fprintf(w, "%d crashes indexed in %s (%.0f a second), %d refused, %d removed\n", out.Indexed, took.Round(time.Millisecond), float64(out.Indexed)/took.Seconds(), out.Refused, out.Gone)
@@ -93,11 +148,11 @@ func (d *deps) reindex(ctx context.Context, after string, parallel int, w io.Wri
 // controlReindex serves reindex to commands on the control socket.
 func controlReindex(e *echo.Echo, d *deps) {
 	e.POST("/reindex", func(c echo.Context) error {
-		parallel, err := strconv.Atoi(c.QueryParam("parallel"))
-		if err != nil {
-			return fault.As(fault.Invalid, err, "parallel")
+		var o reindexOptions
+		if err := json.NewDecoder(c.Request().Body).Decode(&o); err != nil {
+			return fault.As(fault.Invalid, err, "reindex options")
 		}
-		err = d.reindex(c.Request().Context(), c.QueryParam("after"), parallel, c.Response())
+		err := d.reindex(c.Request().Context(), o, c.Response())
 		if err != nil && c.Response().Committed { // progress was written: only a broken connection tells now
 			fmt.Fprintln(c.Response(), err)
 			panic(http.ErrAbortHandler)

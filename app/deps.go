@@ -207,6 +207,6 @@ func (d *deps) Fields() (*plan.Fields, error) {
 		if err != nil {
 			return nil, err
 		}
-		return searchFields(t)
+		return searchFields(t, d.cfg.Search.BetaVersions)
 	})
 }

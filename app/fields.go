@@ -1,6 +1,8 @@
 package app
 
 import (
+	"strings"
+
 	"mayday/app/fault"
 	"mayday/storage/schema"
 	"mayday/storage/search/plan"
@@ -16,7 +18,7 @@ var (
 )
 
 // searchFields makes the search engine's fields of the field table's rows.
-func searchFields(t *schema.Table) (*plan.Fields, error) {
+func searchFields(t *schema.Table, betaVersions bool) (*plan.Fields, error) {
 	var list []plan.Field
 	for _, f := range t.SearchFields() {
 		kind, ok := searchTypes[f.Validation]
@@ -28,7 +30,7 @@ func searchFields(t *schema.Table) (*plan.Fields, error) {
 			storage = plan.Semicolon
 		}
 		one := plan.Field{Name: f.Name, Path: f.Source, Type: kind, Storage: storage, Histogram: f.Histogram(), Parts: f.Parts,
-			Whole: f.Name == "product", BetaPrefix: f.Name == "version"}
+			Whole: f.Name == "product", BetaPrefix: betaVersions && f.Name == "version", Frames: strings.HasSuffix(f.Source, ".crashing_thread.frames")}
 		if !f.Public {
 			one.Permission = plan.ViewPII
 		}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"mayday/storage/catalog"
 	"mayday/storage/search"
 	"mayday/storage/search/plan"
 	"mayday/web/auth"
@@ -18,8 +17,7 @@ import (
 
 // ask runs a Super Search for a viewer.
 func (s *Site) ask(c echo.Context, values url.Values) (*search.Result, *plan.Plan, error) {
-	v := auth.From(c)
-	p, err := plan.Parse(values, s.Fields, plan.Viewer{Permissions: names(v)}, plan.Options{
+	p, err := plan.Parse(values, s.Fields, auth.From(c).Search(), plan.Options{
 		Now: s.now(), Products: productNames(s.Products.List), Strict: s.Products.Strict, AnyAggs: true,
 	})
 	if err != nil {
@@ -134,13 +132,4 @@ func reportRows(hits []search.Hit) []reportRow {
 func span(p *plan.Plan) string {
 	from, to := time.UnixMicro(p.From).UTC(), time.UnixMicro(p.To).UTC()
 	return from.Format("2 January 15:04") + " – " + to.Format("2 January 2006 15:04") + " UTC"
-}
-
-// names are the viewer's permissions as the query language knows them.
-func names(v auth.Viewer) []string {
-	var out []string
-	if v.Has(catalog.ViewPII) {
-		out = append(out, plan.ViewPII)
-	}
-	return out
 }

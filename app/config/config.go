@@ -118,13 +118,14 @@ type Signature struct {
 
 // Search chooses the search index and bounds its queries.
 type Search struct {
-	URL       string        `yaml:"url" default:"" doc:"OpenSearch URL; empty is the embedded index in <data_dir>/index."`
-	User      string        `yaml:"user" default:"" doc:"User of OpenSearch; empty sends none."`
-	Password  string        `yaml:"password" default:"" secret:"true" doc:"Password of OpenSearch's user."`
-	Prefix    string        `yaml:"index_prefix" default:"socorro" doc:"Beginning of the names of OpenSearch's weekly indices."`
-	Retention int           `yaml:"retention_weeks" default:"26" doc:"Weeks of crashes that can be searched; 0 keeps all."`
-	Timeout   time.Duration `yaml:"timeout" default:"10s" doc:"Longest that one query may run."`
-	Memory    Bytes         `yaml:"memory" default:"256MiB" doc:"Most memory that one query of the embedded index may use."`
+	URL          string        `yaml:"url" default:"" doc:"OpenSearch URL; empty is the embedded index in <data_dir>/index."`
+	User         string        `yaml:"user" default:"" doc:"User of OpenSearch; empty sends none."`
+	Password     string        `yaml:"password" default:"" secret:"true" doc:"Password of OpenSearch's user."`
+	Prefix       string        `yaml:"index_prefix" default:"socorro" doc:"Beginning of the names of OpenSearch's weekly indices."`
+	Retention    int           `yaml:"retention_weeks" default:"26" doc:"Weeks of crashes that can be searched; 0 keeps all."`
+	Timeout      time.Duration `yaml:"timeout" default:"10s" doc:"Longest that one query may run."`
+	BetaVersions bool          `yaml:"beta_versions" default:"true" doc:"A plain version that ends in b, such as 142.0b, means all versions that begin so."`
+	Memory       Bytes         `yaml:"memory" default:"256MiB" doc:"Most memory that one query of the embedded index may use."`
 }
 
 // Collector bounds and shapes intake.

@@ -24,8 +24,8 @@ type Request struct {
 // of Socorro's API, for errors as well. It logs nothing; err is what the caller
 // may want to log, nil when the request itself was at fault.
 func Answer(ctx context.Context, engine Engine, fields *plan.Fields, rq Request) (status int, body []byte, err error) {
-	if rq.Unredacted && !rq.Viewer.Has(plan.ViewPII) {
-		return http.StatusForbidden, errorBody("Use of this endpoint requires the 'View Personal Identifiable Information' permission"), nil
+	if status, body := refuseUnredacted(rq); status != 0 {
+		return status, body, nil
 	}
 	rq.Options.Unredacted = rq.Unredacted
 	p, err := plan.Parse(rq.Values, fields, rq.Viewer, rq.Options)
@@ -64,6 +64,15 @@ func explain(engine Engine, p *plan.Plan) (int, []byte, error) {
 		}
 	}
 	return http.StatusOK, encode(map[string]any{"query": query, "indices": indices}), nil
+}
+
+// refuseUnredacted answers those who may not search protected fields; the status
+// is 0 for others.
+func refuseUnredacted(rq Request) (status int, body []byte) {
+	if rq.Unredacted && !rq.Viewer.Has(plan.ViewPII) {
+		return http.StatusForbidden, errorBody("Use of this endpoint requires the 'View Personal Identifiable Information' permission")
+	}
+	return 0, nil
 }
 
 // refusal words an error as Socorro's API does.

@@ -164,6 +164,10 @@ func fix(f *plan.Field, raw any) any {
 		}
 		return nil
 	}
+	if f.Frames {
+		frames, _ := raw.([]any)
+		return framesText(frames, f.Parts)
+	}
 	switch v := raw.(type) {
 	case []any:
 		list := make([]string, 0, len(v))
@@ -181,6 +185,50 @@ func fix(f *plan.Field, raw any) any {
 		return list
 	}
 	return fixString(f, raw)
+}
+
+// maxFrames is how many frames of a stack can be searched: what goes deeper is
+// recursion.
+const maxFrames = 200
+
+// framesText writes the frames of a stack as lines: module, function and source
+// file, inlined calls on lines of their own. Lines and revisions are left out:
+// with them hardly two builds would share a value.
+func framesText(frames []any, sep string) any {
+	var lines []string
+	for _, one := range frames[:min(len(frames), maxFrames)] {
+		frame, ok := one.(map[string]any)
+		if !ok {
+			continue
+		}
+		inlines, _ := frame["inlines"].([]any)
+		for _, in := range inlines {
+			if call, ok := in.(map[string]any); ok {
+				lines = append(lines, frameLine(frame["module"], call))
+			}
+		}
+		lines = append(lines, frameLine(frame["module"], frame))
+	}
+	text := strings.ToValidUTF8(strings.Join(lines, sep), "\uFFFD")
+	if text == "" {
+		return nil
+	}
+	return cutBytes(text, plan.MaxText)
+}
+
+func frameLine(module any, call map[string]any) string {
+	words := make([]string, 0, 3)
+	for _, v := range []any{module, call["function"], call["file"]} {
+		if s, _ := v.(string); s != "" {
+			words = append(words, strings.ReplaceAll(s, "\n", " "))
+		}
+	}
+	if len(words) > 0 { // vcs:repository:path:revision
+		if p := strings.Split(words[len(words)-1], ":"); len(p) == 4 {
+			words[len(words)-1] = p[2]
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 func boxed(v int64, ok bool) any {

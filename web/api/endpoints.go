@@ -23,9 +23,10 @@ type Endpoint struct {
 // endpoints is the table of APIs; documentation and dispatch read it.
 func endpoints() []Endpoint {
 	return []Endpoint{
-		{Name: "SuperSearch", Method: http.MethodGet, Params: "fields, _columns, _facets, _aggs.*, _histogram.*, _sort, _results_number, _results_offset", Doc: "Searches and counts crashes.", handle: (*API).superSearch},
+		{Name: "SuperSearch", Method: http.MethodGet, Params: "fields, _columns, _facets, _aggs.*, _histogram.*, _sort, _results_number, _results_offset, _cursor, _return_query, q, _format (json, csv, ndjson), _table", Doc: "Searches and counts crashes.", handle: (*API).superSearch},
 		{Name: "SuperSearchUnredacted", Method: http.MethodGet, Permission: catalog.ViewPII, Params: "as SuperSearch", Doc: "Searches protected fields too.", handle: (*API).superSearchUnredacted},
 		{Name: "SuperSearchFields", Method: http.MethodGet, Doc: "Lists the fields that can be searched.", handle: (*API).superSearchFields},
+		{Name: "SuperSearchValues", Method: http.MethodGet, Params: "_field*, _value, _results_number, fields", Doc: "Completes a value of a field.", handle: (*API).searchValues},
 		{Name: "RawCrash", Method: http.MethodGet, Params: "crash_id*, format (meta, raw), name", Doc: "Annotations of a crash, or one of its files.", handle: (*API).rawCrash},
 		{Name: "ProcessedCrash", Method: http.MethodGet, Params: "crash_id*", Doc: "What the processor made of a crash.", handle: (*API).processedCrash},
 		{Name: "Bugs", Method: http.MethodGet, Params: "signatures*", Doc: "Bugs that name signatures.", alsoPost: true, handle: (*API).bugs},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -21,15 +22,26 @@ import (
 func (a *API) superSearch(c echo.Context) error           { return a.runSearch(c, false) }
 func (a *API) superSearchUnredacted(c echo.Context) error { return a.runSearch(c, true) }
 
-func (a *API) runSearch(c echo.Context, unredacted bool) error {
+// searchRequest is a request in the words of package search.
+func (a *API) searchRequest(c echo.Context, unredacted bool) search.Request {
 	var products []string
 	for _, p := range a.Products.List {
 		products = append(products, p.Name)
 	}
-	status, body, err := search.Answer(c.Request().Context(), a.Engine, a.Fields, search.Request{
-		Values: c.QueryParams(), Viewer: searchViewer(auth.From(c)), Unredacted: unredacted,
-		Options: plan.Options{Now: a.now(), Products: products, Strict: a.Products.Strict},
-	})
+	return search.Request{Values: c.QueryParams(), Viewer: auth.From(c).Search(), Unredacted: unredacted,
+		Options: plan.Options{Now: a.now(), Products: products, Strict: a.Products.Strict}}
+}
+
+func (a *API) runSearch(c echo.Context, unredacted bool) error {
+	if f := c.QueryParam("_format"); f != "" && f != "json" {
+		return a.downloadSearch(c, a.searchRequest(c, unredacted), search.Form{Name: f, Table: c.QueryParam("_table")})
+	}
+	status, body, err := search.Answer(c.Request().Context(), a.Engine, a.Fields, a.searchRequest(c, unredacted))
+	return a.writeSearch(c, status, body, err)
+}
+
+// writeSearch sends the answer to a search; err is for the log.
+func (a *API) writeSearch(c echo.Context, status int, body []byte, err error) error {
 	if err != nil {
 		a.Log.Error("search failed", zap.String("query", c.QueryString()), zap.Error(err))
 	}
@@ -45,16 +57,45 @@ func (a *API) runSearch(c echo.Context, unredacted bool) error {
 	return writeBody(c, status, body)
 }
 
-// searchViewer says who asks in the words of the query language.
-func searchViewer(v auth.Viewer) plan.Viewer {
-	var out plan.Viewer
-	for _, p := range v.Permissions {
-		out.Permissions = append(out.Permissions, string(p))
-		if p == "admin" {
-			out.Permissions = append(out.Permissions, plan.ViewPII)
-		}
+// downloadSearch streams a table. Once it has begun only a broken connection
+// can say that it is not whole.
+func (a *API) downloadSearch(c echo.Context, rq search.Request, form search.Form) error {
+	status, body, err := search.Export(c.Request().Context(), a.Engine, a.Fields, rq, form, func() io.Writer {
+		h := c.Response().Header()
+		h.Set("Content-Type", form.ContentType())
+		h.Set("Content-Disposition", "attachment; filename=\"crashes."+form.Name+"\"")
+		h.Set("X-Content-Type-Options", "nosniff")
+		c.Response().WriteHeader(http.StatusOK)
+		return c.Response()
+	})
+	if !c.Response().Committed {
+		return a.writeSearch(c, status, body, err)
 	}
-	return out
+	if err != nil {
+		if !fault.Is(err, fault.Canceled) {
+			a.Log.Error("download of a search failed", zap.String("query", c.QueryString()), zap.Error(err))
+		}
+		panic(http.ErrAbortHandler)
+	}
+	return nil
+}
+
+// searchValues completes what somebody types into a filter.
+func (a *API) searchValues(c echo.Context) error {
+	field := c.QueryParam("_field")
+	if field == "" {
+		return formError("_field", "This field is required.")
+	}
+	most := 10
+	if text := c.QueryParam("_results_number"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return formError("_results_number", "Enter a whole number.")
+		}
+		most = n
+	}
+	status, body, err := search.Complete(c.Request().Context(), a.Engine, a.Fields, a.searchRequest(c, false), field, c.QueryParam("_value"), most)
+	return a.writeSearch(c, status, body, err)
 }
 
 func (a *API) superSearchFields(c echo.Context) error {

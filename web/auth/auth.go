@@ -15,6 +15,7 @@ import (
 
 	"mayday/app/fault"
 	"mayday/storage/catalog"
+	"mayday/storage/search/plan"
 )
 
 // Viewer is who asks. The zero value is an anonymous visitor.
@@ -27,6 +28,17 @@ type Viewer struct {
 
 // Has reports whether the viewer has permission p.
 func (v Viewer) Has(p catalog.Permission) bool { return v.Permissions.Has(p) }
+
+// Search is the viewer in the words of the query language.
+func (v Viewer) Search() plan.Viewer {
+	var out plan.Viewer
+	for _, row := range catalog.AllPermissions() {
+		if v.Has(row.Name) {
+			out.Permissions = append(out.Permissions, string(row.Name))
+		}
+	}
+	return out
+}
 
 // Known reports whether the viewer is somebody.
 func (v Viewer) Known() bool { return v.Email != "" }

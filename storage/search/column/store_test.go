@@ -3,6 +3,7 @@ package column
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"mayday/app/fault"
 	"mayday/storage/search"
+	"mayday/storage/search/column/query"
 	"mayday/storage/search/plan"
 )
 
@@ -316,4 +318,88 @@ func answerOf(t *testing.T, s *Store, query string) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// TestCardinalityPastTheMemoryBound counts by HyperLogLog when the exact way
+// needs too much, and says so; with the memory it is exact and says nothing.
+func TestCardinalityPastTheMemoryBound(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, dir)
+	var docs []search.Doc
+	for n := range 40_000 {
+		docs = append(docs, testDoc(t, s.opts.Fields, crash(n, "2026-09-02T00:00:00Z", map[string]any{"uptime": int64(n) * 1_000_003, "signature": fmt.Sprint("f", n%17000)})))
+	}
+	if err := s.Index(context.Background(), docs); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	for _, memory := range []int64{64 << 20, 150_000} {
+		s, err := Open(Options{Dir: dir, Fields: testFields(t), Now: func() time.Time { return testNow }, QueryBytes: memory})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for query, want := range map[string]float64{"_facets=_cardinality.uptime": 40_000, "uptime=<10000000000&_facets=_cardinality.uptime": 10_000} {
+			res := ask(t, s, query)
+			got := float64(res.Facets["cardinality_uptime"].Cardinality)
+			switch off := got/want - 1; {
+			case memory > 1<<20 && (got != want || len(res.Warnings) > 0):
+				t.Errorf("%s with memory: %v, want %v; warnings %q", query, got, want, res.Warnings)
+			case memory < 1<<20 && (off > .02 || off < -.02):
+				t.Errorf("%s without memory: %v, want about %v", query, got, want)
+			case memory < 1<<20 && want == 40_000 && (len(res.Warnings) != 1 || got == want):
+				t.Errorf("%s without memory: %v, warnings %q", query, got, res.Warnings)
+			}
+		}
+		s.Close()
+	}
+}
+
+// TestQueryEndsWithItsRequest cancels a query while it runs.
+func TestQueryEndsWithItsRequest(t *testing.T) {
+	s := openTest(t, t.TempDir())
+	defer s.Close()
+	for seg := range 40 {
+		var docs []search.Doc
+		for n := range 500 {
+			docs = append(docs, testDoc(t, s.opts.Fields, crash(1000*seg+n, "2026-09-02T00:00:00Z", map[string]any{"signature": fmt.Sprint("f", n, seg)})))
+		}
+		if err := s.Index(context.Background(), docs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := plan.Parse(url.Values{"date": {">=2026-09-01"}, "signature": {"~f1"}, "_aggs.signature": {"version"}}, s.opts.Fields, plan.Viewer{}, plan.Options{Now: testNow})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := 0
+	for after := range 60 { // the request ends at this look of the query at its context
+		ctx := &countdown{Context: context.Background(), left: after}
+		_, _, err := s.searcher.Search(ctx, p, &query.State{Parts: s.snap.parts()})
+		if errors.Is(err, context.Canceled) {
+			ended++
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if ended < 60 {
+		t.Errorf("of 60 cancelled queries %d ended", ended)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := s.Search(ctx, p); fault.Of(err) != fault.Canceled {
+		t.Errorf("a request that is over: %v", err)
+	}
+}
+
+// countdown is a context that ends when it has been asked left times.
+type countdown struct {
+	context.Context
+	left int
+}
+
+func (c *countdown) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
 }

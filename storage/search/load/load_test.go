@@ -13,6 +13,7 @@ import (
 	"mayday/storage/search/column"
 	"mayday/storage/search/load"
 	"mayday/storage/search/plan"
+	"mayday/storage/search/sample"
 )
 
 func fields(t testing.TB) *plan.Fields {
@@ -79,14 +80,80 @@ func TestReindex(t *testing.T) {
 	if want := (load.Reindexed{Indexed: 4999, Refused: 1, Gone: 1}); err != nil || out != want || refused != 1 || index.Count() != 4999 || last == "" {
 		t.Fatalf("reindex: %+v, %v, want %+v; %d in the index, last %q", out, err, want, index.Count(), last)
 	}
-	r.After = "00001380-0000-4000-8000-000000260901"
+	r.After, r.Part = "00001380-0000-4000-8000-000000260901", true
 	if out, err = r.Run(ctx); err != nil || out.Indexed != 5000-0x1380-1 || index.Count() != 4999 {
 		t.Errorf("going on after %s: %+v, %v", r.After, out, err)
 	}
+	if err := index.Delete(ctx, []string{"00000001-0000-4000-8000-000000260901", "00001381-0000-4000-8000-000000260901"}); err != nil {
+		t.Fatal(err)
+	}
+	r.After, r.Part, r.Missing = "", false, true
+	if out, err = r.Run(ctx); err != nil || out.Indexed != 2 || out.Refused != 1 || index.Count() != 4999 {
+		t.Errorf("only what is missing: %+v, %v; %d in the index", out, err, index.Count())
+	}
+	r.Missing = false
 	short, cancel := context.WithCancel(ctx)
 	cancel()
 	r.After = ""
 	if _, err := r.Run(short); err == nil {
 		t.Error("a cancelled run ends without error")
 	}
+}
+
+// TestReindexGoesByDay interrupts a run and goes on where it stopped: what was
+// done stays done, the rest comes in the order of days.
+func TestReindexGoesByDay(t *testing.T) {
+	ctx := context.Background()
+	bucket := memblob.OpenBucket(nil)
+	defer bucket.Close()
+	crashes := storage.NewCrashes(bucket, storage.Options{})
+	const all = 10_000
+	for n := range all {
+		day := []string{"260903", "260901", "260902"}[n%3]
+		id, err := storage.ParseCrashID(fmt.Sprintf("%08x-0000-4000-8000-000000%s", n, day))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := crashes.SaveProcessed(ctx, id, storage.ProcessedCrash{"uuid": id.String(), "date_processed": "20" + day[:2] + "-" + day[2:4] + "-" + day[4:] + "T01:00:00Z", "signature": "s"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	index := open(t)
+	short, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var stopped storage.CrashID
+	r := load.Reindexer{Crashes: crashes, Index: index, Fields: fields(t), Parallel: 4, Progress: func(done int, last storage.CrashID) {
+		if stopped = last; done >= 8000 {
+			cancel()
+		}
+	}}
+	if _, err := r.Run(short); err == nil || index.Count() != 8192 || stopped.Day() != "20260903" {
+		t.Fatalf("interrupted: %v, %d in the index, the last is %s", err, index.Count(), stopped)
+	}
+	r.After, r.Progress = stopped, nil
+	if out, err := r.Run(ctx); err != nil || out.Indexed != all-8192 || index.Count() != all {
+		t.Errorf("going on: %+v, %v, %d in the index", out, err, index.Count())
+	}
+}
+
+func BenchmarkReindex(b *testing.B) {
+	ctx := context.Background()
+	bucket := memblob.OpenBucket(nil)
+	defer bucket.Close()
+	crashes := storage.NewCrashes(bucket, storage.Options{})
+	n := 0
+	for c := range (sample.Crashes{Seed: 1, Last: time.Date(2026, 9, 27, 0, 0, 0, 0, time.UTC), Days: 14, Count: 4000}).All() {
+		id := storage.CrashID(c["uuid"].(string))
+		if err := crashes.SaveProcessed(ctx, id, c); err != nil {
+			b.Fatal(err)
+		}
+		n++
+	}
+	for b.Loop() {
+		r := load.Reindexer{Crashes: crashes, Index: open(b), Fields: fields(b), Parallel: 4}
+		if out, err := r.Run(ctx); err != nil || out.Indexed != n {
+			b.Fatal(out, err)
+		}
+	}
+	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "crashes/s")
 }

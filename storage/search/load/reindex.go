@@ -1,7 +1,10 @@
 package load
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,7 +30,9 @@ type Reindexer struct {
 	Index    Index
 	Fields   *plan.Fields
 	Parallel int             // crashes read at once
-	After    storage.CrashID // begin after this id, to go on where an earlier run stopped
+	After    storage.CrashID // go on after this crash, where an earlier run stopped
+	Part     bool            // what comes before After was left out, not done before: the index stays as complete as it was
+	Missing  bool            // read only what the index lacks: to complete weeks that lost a file
 	// Progress is told now and then how many crashes are done, and the last of
 	// them.
 	Progress func(done int, last storage.CrashID)
@@ -47,52 +52,98 @@ type Reindexed struct {
 // be indexed in its older form, so batches take a second or two, not more.
 const reindexRows = 4096
 
-// Run reads every processed crash and indexes it anew, in the order of ids,
-// while the index serves; each batch can be searched at once. Only a run from
-// the beginning removes what the bucket has no longer and declares lost weeks
-// complete.
+// Run reads processed crashes and indexes them anew, the oldest day first, so
+// that week after week is replaced while the index serves; each batch can be
+// searched at once. At the end what the bucket has no longer is removed and lost
+// weeks are declared complete.
 func (r *Reindexer) Run(ctx context.Context) (out Reindexed, err error) {
 	defer fault.In(&err, "reindex")
-	var batch []storage.CrashID
-	flush := func() error {
-		if len(batch) == 0 {
-			return nil
+	began, err := r.list(ctx)
+	if err != nil {
+		return out, err
+	}
+	todo := began
+	if r.After != "" {
+		after, ok := search.ParseID(string(r.After))
+		if !ok {
+			return out, fault.New(fault.Invalid, "crash id %.50q", r.After)
+		}
+		at, found := slices.BinarySearchFunc(todo, after, byDay)
+		if found {
+			at++
+		}
+		todo = todo[at:]
+	}
+	if r.Missing {
+		if todo, err = r.lacking(ctx, todo); err != nil {
+			return out, err
+		}
+	}
+	for len(todo) > 0 {
+		n := min(len(todo), reindexRows)
+		batch := make([]storage.CrashID, n)
+		for i, id := range todo[:n] {
+			batch[i] = storage.CrashID(search.FormatID(id))
 		}
 		docs, refused, err := r.read(ctx, batch)
 		if err != nil {
-			return err
+			return out, err
 		}
 		if err := r.Index.Index(ctx, docs); err != nil {
-			return err
+			return out, err
 		}
 		out.Indexed += len(docs)
 		out.Refused += refused
+		todo = todo[n:]
 		if r.Progress != nil {
-			r.Progress(out.Indexed+out.Refused, batch[len(batch)-1])
+			r.Progress(out.Indexed+out.Refused, batch[n-1])
 		}
-		batch = batch[:0]
-		return nil
 	}
-	for id, err := range r.Crashes.ListProcessed(ctx) {
-		if err != nil {
+	if r.Part {
+		return out, nil
+	}
+	if !r.Missing {
+		if out.Gone, err = r.prune(ctx, began); err != nil {
 			return out, err
 		}
-		if r.After != "" && id <= r.After {
-			continue
-		}
-		if batch = append(batch, id); len(batch) >= reindexRows {
-			if err := flush(); err != nil {
-				return out, err
-			}
-		}
-	}
-	if err := flush(); err != nil || r.After != "" {
-		return out, err
-	}
-	if out.Gone, err = r.prune(ctx); err != nil {
-		return out, err
 	}
 	return out, r.Index.Mended()
+}
+
+// list reads the ids of all processed crashes, 16 bytes each, and sorts them.
+func (r *Reindexer) list(ctx context.Context) (ids [][16]byte, err error) {
+	for id, err := range r.Crashes.ListProcessed(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if bin, ok := search.ParseID(string(id)); ok {
+			ids = append(ids, bin)
+		}
+	}
+	slices.SortFunc(ids, byDay)
+	return ids, nil
+}
+
+// byDay orders crash ids by the day they end with.
+func byDay(a, b [16]byte) int {
+	return cmp.Or(bytes.Compare(a[13:], b[13:]), bytes.Compare(a[:], b[:]))
+}
+
+// lacking keeps the ids that the index does not hold.
+func (r *Reindexer) lacking(ctx context.Context, ids [][16]byte) (out [][16]byte, err error) {
+	held := map[[16]byte]struct{}{}
+	err = r.Index.EachID(ctx, func(text string) error {
+		if id, ok := search.ParseID(text); ok {
+			held[id] = struct{}{}
+		}
+		return nil
+	})
+	for _, id := range ids {
+		if _, ok := held[id]; !ok {
+			out = append(out, id)
+		}
+	}
+	return out, err
 }
 
 // read makes the documents of a batch.
@@ -140,15 +191,19 @@ func (r *Reindexer) read(ctx context.Context, ids []storage.CrashID) (docs []sea
 	return docs, refused, nil
 }
 
-// prune removes the crashes of the index that the bucket does not have.
-func (r *Reindexer) prune(ctx context.Context) (gone int, err error) {
+// prune removes the crashes of the index that the bucket does not have: that
+// were not there when the run began, nor came since.
+func (r *Reindexer) prune(ctx context.Context, began [][16]byte) (gone int, err error) {
 	var list []string
 	err = r.Index.EachID(ctx, func(text string) error {
-		id, err := storage.ParseCrashID(text)
-		if err != nil {
+		bin, ok := search.ParseID(text)
+		if !ok {
 			return nil
 		}
-		there, err := r.Crashes.HasProcessed(ctx, id)
+		if _, there := slices.BinarySearchFunc(began, bin, byDay); there {
+			return nil
+		}
+		there, err := r.Crashes.HasProcessed(ctx, storage.CrashID(text))
 		if err == nil && !there {
 			list = append(list, text)
 		}

@@ -55,6 +55,7 @@ type Field struct {
 	Permission string  // needed to read it; "" is public
 	Histogram  bool    // may be cut into intervals
 	Parts      string  // separator of the parts of a composite value such as a list of frames; "" for none
+	Frames     bool    // the value is a list of stack frames, searched as lines of text
 	Whole      bool    // a plain value means the whole value, and string operators are live although Type is Enum
 	BetaPrefix bool    // a plain value that ends in "b" means "starts with"
 }

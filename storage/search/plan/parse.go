@@ -18,7 +18,9 @@ type Options struct {
 	Products   []string // known products; only with Strict does an unknown one fail
 	Strict     bool
 	Unredacted bool // unknown facets and sort keys are errors, as for a viewer with ViewPII
-	AnyAggs    bool // nested aggregations over any fields, not the two chains of Socorro alone
+	// MostResults lifts the bound of _results_number, for downloads; 0 is MaxResults.
+	MostResults int
+	AnyAggs     bool // nested aggregations over any fields, not the two chains of Socorro alone
 }
 
 // parser holds what one Parse needs.
@@ -130,11 +132,13 @@ func (p *parser) control() (err *Error) {
 	switch {
 	case pl.Number < 0:
 		return bad("_results_number", "_results_number cannot be negative")
-	case pl.Number > MaxResults:
+	case p.opts.MostResults == 0 && pl.Number > MaxResults:
 		return bad("_results_number", "_results_number cannot be greater than 1,000")
+	case p.opts.MostResults > 0 && pl.Number > p.opts.MostResults:
+		return bad("_results_number", "_results_number cannot be greater than %d in a download", p.opts.MostResults)
 	case pl.Offset < 0:
 		return bad("_results_offset", "_results_offset cannot be negative")
-	case pl.Offset > MaxWindow || pl.Offset+pl.Number > MaxWindow:
+	case pl.Offset > MaxWindow || p.opts.MostResults == 0 && pl.Offset+pl.Number > MaxWindow:
 		return bad("_results_offset", "_results_offset + _results_number cannot be greater than 10,000")
 	case pl.FacetSize < 0:
 		return bad("_facets_size", "Bad value for parameter(s) '_facets_size cannot be negative'")

@@ -6,7 +6,6 @@ import (
 
 	"mayday/app/fault"
 	"mayday/storage/search"
-	"mayday/storage/search/column/segment"
 	"mayday/storage/search/plan"
 )
 
@@ -287,11 +286,14 @@ func (q *query) count(k *keyer, rels []relation, c *counter) (err error) {
 				err = c.add(buckets, &p)
 			}
 		})
+		if err == nil {
+			err = q.settle(k)
+		}
 		if err != nil {
 			return err
 		}
 	}
-	return q.settle(k)
+	return nil
 }
 
 // scan keys every row of every segment.
@@ -308,11 +310,14 @@ func (q *query) scan(k *keyer, rels []relation, f func(si int, rows, buckets []u
 				err = f(si, rows, buckets, &p)
 			}
 		})
+		if err == nil {
+			err = q.settle(k)
+		}
 		if err != nil {
 			return err
 		}
 	}
-	return q.settle(k)
+	return nil
 }
 
 // top picks the buckets of an aggregation in the order of the answer.
@@ -412,10 +417,10 @@ func (q *query) relate(k *keyer, rels []relation, child *children) (inner []rela
 			})
 		}
 		grown := int64(cap(in.rows)+cap(in.buckets)) * 4
-		taken += grown
 		if err := q.take(grown); err != nil {
 			return nil, taken, err
 		}
+		taken += grown
 	}
 	return inner, taken, q.settle(k)
 }
@@ -462,57 +467,3 @@ func (c *children) of(bucket, id uint32) int32 {
 }
 
 func (c *children) bytes() int64 { return int64(len(c.dense))*4 + int64(len(c.table))*32 }
-
-// cardinality counts the distinct keys in each bucket, exactly.
-func (q *query) cardinality(a *plan.Agg, rels []relation, nb int) ([]*search.Facet, error) {
-	k, err := q.newKeyer(a)
-	if err != nil {
-		return nil, err
-	}
-	facets := make([]*search.Facet, nb)
-	for b := range facets {
-		facets[b] = &search.Facet{IsNumber: true}
-	}
-	if err := q.countBuckets(nb); err != nil {
-		return nil, err
-	}
-	if k.fixed() && nb*k.size() <= maxCells*64 {
-		return facets, q.distinctBits(k, rels, nb, facets)
-	}
-	c := &counter{q: q, nb: max(nb, 2)}
-	if err := c.grow(); err != nil {
-		return nil, err
-	}
-	defer c.release()
-	if nb == 1 && !k.fixed() { // the interned keys are the distinct ones
-		err := q.scan(k, rels, func(int, []uint32, []uint32, *pairs) error { return nil })
-		facets[0].Cardinality = int64(len(k.intern.keys))
-		return facets, err
-	}
-	if err := q.scan(k, rels, func(_ int, _, buckets []uint32, p *pairs) error { return c.add(buckets, p) }); err != nil {
-		return nil, err
-	}
-	c.each(func(b, _, _ uint32) { facets[b].Cardinality++ })
-	return facets, nil
-}
-
-// distinctBits marks keys in a bit array of buckets × keys.
-func (q *query) distinctBits(k *keyer, rels []relation, nb int, facets []*search.Facet) error {
-	width := k.size()
-	seen := segment.NewBitmap(nb * width)
-	if err := q.take(int64(len(seen)) * 8); err != nil {
-		return err
-	}
-	defer q.give(int64(len(seen)) * 8)
-	return q.scan(k, rels, func(_ int, _, buckets []uint32, p *pairs) error {
-		for i, id := range p.id {
-			b := buckets[p.at[i]]
-			bit := int(b)*width + int(id)
-			if !seen.Has(bit) {
-				seen.Set(bit)
-				facets[b].Cardinality++
-			}
-		}
-		return nil
-	})
-}

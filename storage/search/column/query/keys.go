@@ -33,6 +33,7 @@ type keyer struct {
 	floor  int64 // dense: the first key
 	dense  int   // dense: how many; 0 means intern
 	intern interner
+	hashed bool // keys need only differ: hashes take the place of interned numbers
 	reals  bool
 	real   float64 // interval of floats
 	lo, hi int64   // calendar interval found last
@@ -206,7 +207,7 @@ func (k *keyer) batch(si int, rows []uint32, out *pairs) {
 				if k.agg.Kind == plan.Histogram {
 					v = math.Floor(v/k.real) * k.real
 				}
-				out.at, out.id = append(out.at, uint32(i)), append(out.id, k.intern.id(int64(math.Float64bits(v+0))))
+				out.at, out.id = append(out.at, uint32(i)), append(out.id, k.number64(int64(math.Float64bits(v+0))))
 			}
 		}
 	case segment.KindInt:
@@ -336,7 +337,7 @@ func intervals[T uint8 | uint16 | uint32 | uint64](k *keyer, data []T, c *segmen
 func (k *keyer) interval(v int64) {
 	if k.width == 0 {
 		k.lo, k.hi = k.calendar(v)
-		k.last = k.intern.id(k.lo)
+		k.last = k.number64(k.lo)
 		return
 	}
 	key := k.key(v)
@@ -345,7 +346,7 @@ func (k *keyer) interval(v int64) {
 	if k.dense > 0 {
 		k.last = uint32(key - k.floor)
 	} else {
-		k.last = k.intern.id(key)
+		k.last = k.number64(key)
 	}
 }
 
@@ -362,6 +363,14 @@ func (k *keyer) calendar(v int64) (lo, hi int64) {
 	}
 	from := time.Date(y, m, 1, 0, 0, 0, 0, time.UTC)
 	return from.UnixMicro(), from.AddDate(0, months, 0).UnixMicro()
+}
+
+// number64 numbers a value or interval.
+func (k *keyer) number64(v int64) uint32 {
+	if k.hashed {
+		return uint32(mix(uint64(v)) >> 32)
+	}
+	return k.intern.id(v)
 }
 
 // number is the value or the start of the interval of a key.

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"mayday/app/fault"
@@ -24,15 +25,16 @@ import (
 
 // query is one running search.
 type query struct {
-	s       *Searcher
-	ctx     context.Context
-	plan    *plan.Plan
-	filter  *filter
-	picked  []*selection
-	held    map[int]*globals
-	bytes   int64 // accounted
-	buckets int
-	visited *segment.Segment // being read, for the case of a fault
+	s        *Searcher
+	ctx      context.Context
+	plan     *plan.Plan
+	filter   *filter
+	picked   []*selection
+	held     map[int]*globals
+	bytes    int64 // accounted
+	buckets  int
+	warnings []string
+	visited  *segment.Segment // being read, for the case of a fault
 }
 
 // selection is a segment and its rows that pass the filters.
@@ -128,6 +130,7 @@ func (q *query) run(st *State) (res *search.Result, broken *segment.Segment, err
 	}
 	err = q.hits(res)
 	q.visited = nil
+	res.Warnings = append(res.Warnings, q.warnings...)
 	for name := range st.Stale {
 		if q.uses(name) {
 			res.Warnings = append(res.Warnings, "field "+name+" has another type in some weeks and counts as absent there: reindex")
@@ -210,10 +213,18 @@ func (q *query) alive() error { return q.ctx.Err() }
 
 // take accounts memory that the query is about to use.
 func (q *query) take(n int64) error {
-	if q.bytes += n; q.bytes > q.s.Bytes {
+	if q.bytes+n > q.s.Bytes {
 		return fault.New(fault.TooLarge, "the search needs more than %d MiB (search.memory): narrow the dates or ask for less", q.s.Bytes>>20)
 	}
+	q.bytes += n
 	return nil
+}
+
+// warn adds a line to the answer, once.
+func (q *query) warn(line string) {
+	if !slices.Contains(q.warnings, line) {
+		q.warnings = append(q.warnings, line)
+	}
 }
 
 func (q *query) give(n int64) { q.bytes -= n }

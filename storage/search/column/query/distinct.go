@@ -1,0 +1,139 @@
+package query
+
+import (
+	"math"
+	"math/bits"
+
+	"mayday/app/fault"
+	"mayday/storage/search"
+	"mayday/storage/search/column/segment"
+	"mayday/storage/search/plan"
+)
+
+// cardinality counts the distinct keys in each bucket: exactly while the
+// query's memory lasts, else by HyperLogLog, which the answer says.
+func (q *query) cardinality(a *plan.Agg, rels []relation, nb int) ([]*search.Facet, error) {
+	if err := q.countBuckets(nb); err != nil {
+		return nil, err
+	}
+	facets, err := q.distinct(a, rels, nb)
+	if !fault.Is(err, fault.TooLarge) {
+		return facets, err
+	}
+	if facets, err = q.sketches(a, rels, nb); err == nil {
+		q.warn("cardinality of " + a.Field.Name + " is approximate: counting it exactly needs more memory than a search may use (search.memory)")
+	}
+	return facets, err
+}
+
+func numbers(nb int) []*search.Facet {
+	facets := make([]*search.Facet, nb)
+	for b := range facets {
+		facets[b] = &search.Facet{IsNumber: true}
+	}
+	return facets
+}
+
+// distinct counts exactly.
+func (q *query) distinct(a *plan.Agg, rels []relation, nb int) ([]*search.Facet, error) {
+	k, err := q.newKeyer(a)
+	if err != nil {
+		return nil, err
+	}
+	facets := numbers(nb)
+	if k.fixed() && nb*k.size() <= maxCells*64 {
+		return facets, q.distinctBits(k, rels, nb, facets)
+	}
+	if nb == 1 && !k.fixed() { // the interned keys are the distinct ones
+		err := q.scan(k, rels, func(int, []uint32, []uint32, *pairs) error { return nil })
+		facets[0].Cardinality = int64(len(k.intern.keys))
+		return facets, err
+	}
+	c := &counter{q: q, nb: max(nb, 2)}
+	if err := c.grow(); err != nil {
+		return nil, err
+	}
+	defer c.release()
+	if err := q.scan(k, rels, func(_ int, _, buckets []uint32, p *pairs) error { return c.add(buckets, p) }); err != nil {
+		return nil, err
+	}
+	c.each(func(b, _, _ uint32) { facets[b].Cardinality++ })
+	return facets, nil
+}
+
+// distinctBits marks keys in a bit array of buckets × keys.
+func (q *query) distinctBits(k *keyer, rels []relation, nb int, facets []*search.Facet) error {
+	width := k.size()
+	bytes := int64(nb*width+63) / 64 * 8
+	if err := q.take(bytes); err != nil {
+		return err
+	}
+	defer q.give(bytes)
+	seen := segment.NewBitmap(nb * width)
+	return q.scan(k, rels, func(_ int, _, buckets []uint32, p *pairs) error {
+		for i, id := range p.id {
+			b := buckets[p.at[i]]
+			bit := int(b)*width + int(id)
+			if !seen.Has(bit) {
+				seen.Set(bit)
+				facets[b].Cardinality++
+			}
+		}
+		return nil
+	})
+}
+
+// A sketch is 2^p registers of one byte. With p = 16 the standard error is
+// 0.4 %; many buckets in little memory get fewer registers.
+const (
+	mostSketch  = 16
+	leastSketch = 9
+)
+
+// sketches counts by HyperLogLog.
+func (q *query) sketches(a *plan.Agg, rels []relation, nb int) ([]*search.Facet, error) {
+	k, err := q.newKeyer(a)
+	if err != nil {
+		return nil, err
+	}
+	k.hashed = true
+	p := mostSketch
+	for p > leastSketch && int64(nb)<<p > q.s.Bytes-q.bytes {
+		p--
+	}
+	if err := q.take(int64(nb) << p); err != nil {
+		return nil, err
+	}
+	defer q.give(int64(nb) << p)
+	registers := make([]uint8, nb<<p)
+	err = q.scan(k, rels, func(_ int, _, buckets []uint32, pr *pairs) error {
+		for i, id := range pr.id {
+			h := mix(uint64(id)<<32 | uint64(id) ^ 0x9e3779b97f4a7c15)
+			at := int(buckets[pr.at[i]])<<p | int(h>>(64-p))
+			registers[at] = max(registers[at], uint8(bits.LeadingZeros64(h<<p|1<<(p-1)))+1)
+		}
+		return nil
+	})
+	facets := numbers(nb)
+	for b := range facets {
+		facets[b].Cardinality = estimate(registers[b<<p : (b+1)<<p])
+	}
+	return facets, err
+}
+
+// estimate is the number of distinct keys behind the registers of a sketch.
+func estimate(registers []uint8) int64 {
+	m := float64(len(registers))
+	sum, empty := 0.0, 0
+	for _, r := range registers {
+		sum += math.Ldexp(1, -int(r))
+		if r == 0 {
+			empty++
+		}
+	}
+	n := 0.7213 / (1 + 1.079/m) * m * m / sum
+	if n <= 2.5*m && empty > 0 { // few keys: by the registers that none came to
+		n = m * math.Log(m/float64(empty))
+	}
+	return int64(math.Round(n))
+}

@@ -1,0 +1,103 @@
+package search
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"mayday/app/fault"
+	"mayday/storage/search/plan"
+)
+
+// MaxValues is how many values a completion offers at most.
+const MaxValues = 100
+
+// Complete offers values of a field that go on as typed, among the crashes that
+// a request selects: those that begin so before those that hold it elsewhere,
+// the most frequent first, whatever the case of letters. A field that the viewer
+// may not read has no values, as for a filter on it.
+func Complete(ctx context.Context, engine Engine, fields *plan.Fields, rq Request, field, typed string, most int) (status int, body []byte, err error) {
+	f := fields.Get(field)
+	if f == nil {
+		status, body = refusal(fault.As(fault.Invalid, &plan.Error{Param: "field", Message: fmt.Sprintf("Unknown field '%.100s'", field)}, "values"))
+		return status, body, nil
+	}
+	values := url.Values{}
+	for name, list := range rq.Values {
+		if fields.Get(name) != nil && name != field {
+			values[name] = list
+		}
+	}
+	values["_facets"], values["_facets_size"], values["_results_number"] = []string{field}, []string{fmt.Sprint(plan.MaxFacets)}, []string{"0"}
+	p, err := plan.Parse(values, fields, rq.Viewer, rq.Options)
+	if err != nil {
+		status, body = refusal(err)
+		return status, body, nil
+	}
+	var found []Bucket
+	if rq.Viewer.MayRead(f) {
+		found, err = completions(ctx, engine, p, f, typed, min(max(most, 1), MaxValues))
+	}
+	if err != nil {
+		status, body = refusal(err)
+		if k := fault.Of(err); k == fault.Invalid || k == fault.Canceled || k == fault.TooLarge {
+			err = nil
+		}
+		return status, body, err
+	}
+	out := append([]byte(`{"field":`), appendString(nil, field)...)
+	out = appendFacet(append(out, `,"values":`...), &Facet{Buckets: found})
+	if len(p.Warnings) > 0 {
+		out = appendStrings(append(out, `,"warnings":`...), p.Warnings)
+	}
+	return http.StatusOK, append(out, '}'), nil
+}
+
+func completions(ctx context.Context, engine Engine, p *plan.Plan, f *plan.Field, typed string, most int) ([]Bucket, error) {
+	filters := p.Filters
+	if f.Storage == plan.Text && typed != "" { // words narrow the search before values are counted
+		p.Filters = append(slices.Clip(filters), &plan.Expr{Op: plan.Or, Args: []*plan.Expr{
+			{Op: plan.WordPrefix, Field: f, Text: typed}, begins(f, typed)}})
+	}
+	terms, err := values(ctx, engine, p, f)
+	if err != nil {
+		return nil, err
+	}
+	if len(terms) >= plan.MaxFacets && f.Storage.IsString() && f.Name != plan.IDField && typed != "" { // what is asked for may be among the rare ones
+		p.Filters = append(slices.Clip(filters), begins(f, typed))
+		more, err := values(ctx, engine, p, f)
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range more {
+			if !slices.ContainsFunc(terms, func(t Bucket) bool { return t.Term == b.Term }) {
+				terms = append(terms, b)
+			}
+		}
+	}
+	typed = strings.ToLower(typed)
+	rank := func(b Bucket) int { return strings.Index(strings.ToLower(fmt.Sprint(b.Term)), typed) }
+	terms = slices.DeleteFunc(terms, func(b Bucket) bool { return rank(b) < 0 })
+	slices.SortStableFunc(terms, func(a, b Bucket) int {
+		return cmp.Or(cmp.Compare(min(rank(a), 1), min(rank(b), 1)), cmp.Compare(b.Count, a.Count))
+	})
+	return terms[:min(len(terms), most)], nil
+}
+
+func values(ctx context.Context, engine Engine, p *plan.Plan, f *plan.Field) ([]Bucket, error) {
+	r, err := engine.Search(ctx, p)
+	if err != nil || r.Facets[f.Name] == nil {
+		return nil, err
+	}
+	return r.Facets[f.Name].Buckets, nil
+}
+
+// begins is the test for values that begin with a text, wildcards taken as they
+// stand.
+func begins(f *plan.Field, text string) *plan.Expr {
+	return &plan.Expr{Op: plan.Prefix, Field: f, Text: strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`).Replace(text)}
+}
