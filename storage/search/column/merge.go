@@ -42,6 +42,7 @@ func (s *Store) Run(ctx context.Context) error {
 	scrubbed := s.opts.Now()
 	for {
 		s.warm() // first: merging may take minutes
+		s.emptyQuarantine()
 		s.checkSuspects()
 		s.indexWords(ctx)
 		for ctx.Err() == nil {
@@ -69,6 +70,25 @@ func (s *Store) Run(ctx context.Context) error {
 				return nil
 			case <-time.After(time.Second):
 			}
+		}
+	}
+}
+
+// quarantineAge is how long a broken file is kept for whoever wants to look at
+// it. It may hold values that are deleted everywhere else.
+const quarantineAge = 24 * time.Hour
+
+// emptyQuarantine removes what has been there for long.
+func (s *Store) emptyQuarantine() {
+	dir := filepath.Join(s.opts.Dir, "quarantine")
+	entries, _ := os.ReadDir(dir) // mostly there is none
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || s.opts.Now().Sub(info.ModTime()) < quarantineAge {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			s.opts.Log.Warn("a broken search segment stays on the disk", zap.Error(err))
 		}
 	}
 }
@@ -316,7 +336,9 @@ func (s *Store) verify(seg *segment.Segment) (broken bool) {
 			}
 			dir := filepath.Join(s.opts.Dir, "quarantine")
 			if os.MkdirAll(dir, 0o700) == nil {
-				_ = os.Link(s.path(item, ".seg"), filepath.Join(dir, item.Name+".seg")) // for whoever wants to look; not needed
+				to := filepath.Join(dir, item.Name+".seg")
+				_ = os.Link(s.path(item, ".seg"), to) // for whoever wants to look; not needed
+				_ = os.Chtimes(to, time.Time{}, s.opts.Now())
 			}
 			break
 		}

@@ -188,7 +188,9 @@ func (s *Store) quarantine(item manifestItem) {
 	}
 	dir := filepath.Join(s.opts.Dir, "quarantine")
 	if os.MkdirAll(dir, 0o700) == nil {
-		_ = os.Rename(s.path(item, ".seg"), filepath.Join(dir, item.Name+".seg")) // Gone already is as good
+		to := filepath.Join(dir, item.Name+".seg")
+		_ = os.Rename(s.path(item, ".seg"), to) // Gone already is as good
+		_ = os.Chtimes(to, time.Time{}, s.opts.Now())
 	}
 }
 

@@ -3,6 +3,8 @@ package load_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -156,4 +158,43 @@ func BenchmarkReindex(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "crashes/s")
+}
+
+// TestBrokenWeekIsCompleted loses a file of the index and reads what is missing,
+// and nothing else, from the bucket.
+func TestBrokenWeekIsCompleted(t *testing.T) {
+	ctx := context.Background()
+	bucket := memblob.OpenBucket(nil)
+	defer bucket.Close()
+	crashes := storage.NewCrashes(bucket, storage.Options{})
+	dir := t.TempDir()
+	o := column.Options{Dir: dir, Fields: fields(t), Now: func() time.Time { return time.Date(2026, 9, 30, 0, 0, 0, 0, time.UTC) }}
+	index, err := column.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := load.Importer{Crashes: crashes, Engine: index, Fields: fields(t)}
+	later := strings.ReplaceAll(strings.ReplaceAll(lines(30), "2026-09-01T", "2026-09-20T"), "260901", "260920")
+	if _, err := m.Run(ctx, strings.NewReader(lines(50)+later)); err != nil {
+		t.Fatal(err)
+	}
+	index.Close()
+	files, _ := filepath.Glob(filepath.Join(dir, "2026", "35", "*.seg"))
+	if len(files) != 1 {
+		t.Fatalf("files of the week: %v", files)
+	}
+	if err := os.Truncate(files[0], 100); err != nil {
+		t.Fatal(err)
+	}
+	if index, err = column.Open(o); err != nil {
+		t.Fatal(err)
+	}
+	defer index.Close()
+	if index.Count() != 30 || len(index.Broken()) != 1 {
+		t.Fatalf("%d crashes, broken %v", index.Count(), index.Broken())
+	}
+	r := load.Reindexer{Crashes: crashes, Index: index, Fields: fields(t), Parallel: 2, Missing: true}
+	if out, err := r.Run(ctx); err != nil || out != (load.Reindexed{Indexed: 50}) || index.Count() != 80 || len(index.Broken()) != 0 {
+		t.Errorf("%+v, %v; %d crashes, broken %v", out, err, index.Count(), index.Broken())
+	}
 }

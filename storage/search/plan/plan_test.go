@@ -230,7 +230,8 @@ func TestWeek0(t *testing.T) {
 
 func FuzzPlan(f *testing.F) {
 	for _, s := range []string{"signature=foo&signature=!~b*", "uptime=>=5&uptime=!7", "date=>=2026-09-01&date=<2026-10-01", "date=>-3d",
-		"_aggs.product.version=_histogram.date&_histogram_interval.date=1w", "_sort=-date&_columns=uuid&_return_query=1", "version=1b&product=!=x"} {
+		"_aggs.product.version=_histogram.date&_histogram_interval.date=1w", "_sort=-date&_columns=uuid&_return_query=1", "version=1b&product=!=x",
+		"q=a+%22b+c%22*+-d*+%22&_cursor=*&_results_offset=9&_results_number=0", "_facets=_cardinality.uptime&_facets=_histogram.uptime_ts&_histogram_interval.uptime_ts=.5&_facets_size=1"} {
 		f.Add(s, false)
 		f.Add(s, true)
 	}
