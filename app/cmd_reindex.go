@@ -160,3 +160,12 @@ func controlReindex(e *echo.Echo, d *deps) {
 		return err
 	})
 }
+
+// mendIndex indexes what the index lacks.
+func (d *deps) mendIndex(ctx context.Context) error {
+	r, err := d.reindexer(ctx, reindexOptions{Missing: true, Parallel: 4})
+	if err == nil {
+		_, err = r.Run(ctx)
+	}
+	return err
+}

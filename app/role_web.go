@@ -13,6 +13,7 @@ import (
 	"mayday/roles/webserver"
 	"mayday/storage"
 	"mayday/storage/queue"
+	"mayday/storage/search/load"
 	"mayday/web"
 	"mayday/web/api"
 	"mayday/web/auth"
@@ -84,7 +85,7 @@ func buildWeb(ctx context.Context, d *deps) (roles.Role, error) {
 		Routes: []webserver.Mounter{pages, apis, symbolServer, symbolication},
 		Works: append(works,
 			engine,
-			mender{broken: engine.Broken, mend: d.mendIndex, log: d.log.Named("index")},
+			load.Mender{Broken: engine.Broken, Mend: d.mendIndex, Log: d.log.Named("index")},
 			meter{queues: queues, engine: engine, log: d.log.Named("meter")},
 			symbolServer,
 			indexer.New(indexer.Options{Messages: messages, Crashes: crashes, Engine: engine, Fields: fields, Catalog: users, Verdicts: users, Retain: d.cfg.Search.Retention, Log: d.log.Named("indexer")}),

@@ -1,13 +1,11 @@
 package query
 
 import (
-	"math"
-	"math/bits"
-
 	"mayday/app/fault"
 	"mayday/storage/search"
 	"mayday/storage/search/column/segment"
 	"mayday/storage/search/plan"
+	"mayday/storage/search/sketch"
 )
 
 // cardinality counts the distinct keys in each bucket: exactly while the
@@ -108,32 +106,14 @@ func (q *query) sketches(a *plan.Agg, rels []relation, nb int) ([]*search.Facet,
 	registers := make([]uint8, nb<<p)
 	err = q.scan(k, rels, func(_ int, _, buckets []uint32, pr *pairs) error {
 		for i, id := range pr.id {
-			h := mix(uint64(id)<<32 | uint64(id) ^ 0x9e3779b97f4a7c15)
-			at := int(buckets[pr.at[i]])<<p | int(h>>(64-p))
-			registers[at] = max(registers[at], uint8(bits.LeadingZeros64(h<<p|1<<(p-1)))+1)
+			b := int(buckets[pr.at[i]])
+			sketch.Add(registers[b<<p:(b+1)<<p], mix(uint64(id)<<32|uint64(id)^0x9e3779b97f4a7c15))
 		}
 		return nil
 	})
 	facets := numbers(nb)
 	for b := range facets {
-		facets[b].Cardinality = estimate(registers[b<<p : (b+1)<<p])
+		facets[b].Cardinality = sketch.Estimate(registers[b<<p : (b+1)<<p])
 	}
 	return facets, err
-}
-
-// estimate is the number of distinct keys behind the registers of a sketch.
-func estimate(registers []uint8) int64 {
-	m := float64(len(registers))
-	sum, empty := 0.0, 0
-	for _, r := range registers {
-		sum += math.Ldexp(1, -int(r))
-		if r == 0 {
-			empty++
-		}
-	}
-	n := 0.7213 / (1 + 1.079/m) * m * m / sum
-	if n <= 2.5*m && empty > 0 { // few keys: by the registers that none came to
-		n = m * math.Log(m/float64(empty))
-	}
-	return int64(math.Round(n))
 }

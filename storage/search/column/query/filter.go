@@ -2,7 +2,6 @@ package query
 
 import (
 	"bytes"
-	"errors"
 	"slices"
 	"strings"
 
@@ -28,7 +27,7 @@ type pattern struct {
 	dfa     *lucene.DFA
 	needle  string // every match holds it
 	words   []string
-	phrase  *phrase
+	phrase  *text.Phrase
 }
 
 // Rows evaluates e over the rows of a segment.
@@ -215,7 +214,10 @@ func (f *filter) compile(e *plan.Expr) (*pattern, error) {
 		}
 	case plan.Phrase, plan.WordPrefix:
 		if e.Field.Storage == plan.Text {
-			p.phrase, err = newPhrase(e)
+			var ok bool
+			if p.phrase, ok = text.NewPhrase(e.Text, e.Op == plan.WordPrefix); !ok {
+				return nil, &plan.Error{Param: "q", Message: "Bad value for parameter q: a phrase of more than 64 words"}
+			}
 		}
 		p.literal = e.Text
 		if e.Field.Storage == plan.Semicolon {
@@ -229,10 +231,6 @@ func (f *filter) compile(e *plan.Expr) (*pattern, error) {
 		if p.dfa, err = lucene.Regexp(e.Text); err == nil {
 			p.needle = p.dfa.Required()
 		}
-	}
-	var named *plan.Error
-	if errors.As(err, &named) {
-		return nil, named
 	}
 	if err != nil {
 		return nil, &plan.Error{Param: e.Field.Name, Message: "Bad value for parameter " + e.Field.Name + ": " + err.Error()}

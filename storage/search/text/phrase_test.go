@@ -1,12 +1,9 @@
-package query
+package text
 
 import (
 	"math/rand/v2"
 	"strings"
 	"testing"
-
-	"mayday/storage/search/plan"
-	"mayday/storage/search/text"
 )
 
 // TestPhraseFindsWordsSideBySide compares with a search by hand, in texts of
@@ -22,31 +19,27 @@ func TestPhraseFindsWordsSideBySide(t *testing.T) {
 	}
 	found := 0
 	for range 5000 {
-		e := &plan.Expr{Op: plan.Phrase, Text: some(4)}
-		if r.IntN(2) == 0 {
-			e.Op = plan.WordPrefix
-		}
-		value := some(12)
-		p, err := newPhrase(e)
-		if err != nil {
-			t.Fatal(err)
+		asked, value := some(4), some(12)
+		p, ok := NewPhrase(asked, r.IntN(2) == 0)
+		if !ok {
+			t.Fatal(asked)
 		}
 		got := false
 		state := uint64(0)
 		for part := range strings.SplitSeq(value, " ") { // the state goes on from part to part
 			if !got {
-				state, got = p.read(state, part)
+				state, got = p.Read(state, part)
 			}
 		}
-		words, want := text.Split(value), false
-		for i := 0; i+len(p.words) <= len(words) && !want; i++ {
+		words, want := Split(value), false
+		for i := 0; i+len(p.Words) <= len(words) && !want; i++ {
 			want = true
-			for k, w := range p.words {
-				want = want && (words[i+k] == w || p.prefix && k == len(p.words)-1 && strings.HasPrefix(words[i+k], w))
+			for k, w := range p.Words {
+				want = want && (words[i+k] == w || p.Prefix && k == len(p.Words)-1 && strings.HasPrefix(words[i+k], w))
 			}
 		}
 		if got != want {
-			t.Fatalf("%s %q in %q: %v, want %v", e.Op, e.Text, value, got, want)
+			t.Fatalf("%q (prefix %v) in %q: %v, want %v", asked, p.Prefix, value, got, want)
 		}
 		if got {
 			found++
@@ -55,7 +48,7 @@ func TestPhraseFindsWordsSideBySide(t *testing.T) {
 	if found < 500 || found > 4500 {
 		t.Errorf("%d of 5000 found: the test says little", found)
 	}
-	if _, err := newPhrase(&plan.Expr{Op: plan.Phrase, Text: strings.Repeat("a ", 65)}); err == nil {
+	if _, ok := NewPhrase(strings.Repeat("a ", 65), false); ok {
 		t.Error("a phrase of 65 words is taken")
 	}
 }
