@@ -29,7 +29,7 @@ func commands() []*cli.Command {
 		cmdServe(),
 		cmdDemo(),
 		cmdProcess(),
-		cmdRules(),
+		offline.Rules(),
 		cmdSchema(),
 		cmdWalkDump(),
 		offline.Stackwalk(),
@@ -46,11 +46,11 @@ func commands() []*cli.Command {
 		cmdReindex(),
 		client.SuperSearch(),
 		client.SuperSearchFacet(),
-		cmdConfig(),
-		cmdMetrics(),
+		offline.Config(),
+		offline.Metrics(),
 		cmdSymbols(),
 		offline.Symbolicate(),
-		cmdVersion(),
+		offline.Version(),
 	}
 }
 

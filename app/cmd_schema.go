@@ -1,11 +1,8 @@
 package app
 
 import (
-	"encoding/json"
-	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
@@ -21,7 +18,7 @@ func cmdSchema() *cli.Command {
 		Description: "Prints what a crash report may hold, who may see it and how it is searched, with the rows of schema.extra.\n" +
 			"--what picks the view: fields (default), annotations, search, public (paths that anybody may see), or one of the\n" +
 			"JSON Schemas processed, raw, telemetry.",
-		Flags: append(command.ConfigFlags(), formatFlag(),
+		Flags: append(command.ConfigFlags(), command.FormatFlag(),
 			&cli.StringFlag{Name: "what", Value: "fields", Usage: "fields, annotations, search, public, processed, raw or telemetry"}),
 		Action: func(c *cli.Context) error {
 			l, err := command.LoadConfig(c)
@@ -69,51 +66,13 @@ func writeSchema(w io.Writer, t *schema.Table, what, format string) error {
 			rows = append(rows, []string{p})
 		}
 	case "processed":
-		return writeJSON(w, t.JSONSchema())
+		return command.WriteJSON(w, t.JSONSchema())
 	case "raw":
-		return writeJSON(w, t.RawSchema())
+		return command.WriteJSON(w, t.RawSchema())
 	case "telemetry":
-		return writeJSON(w, t.TelemetrySchema())
+		return command.WriteJSON(w, t.TelemetrySchema())
 	default:
 		return fault.New(fault.Invalid, "--what %q is none of fields, annotations, search, public, processed, raw, telemetry", what)
 	}
-	return writeTable(w, head, rows, format)
-}
-
-func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
-}
-
-// writeTable prints rows as text, JSON or a Markdown table.
-func writeTable(w io.Writer, head []string, rows [][]string, format string) error {
-	switch format {
-	case "json":
-		list := make([]map[string]string, 0, len(rows))
-		for _, r := range rows {
-			one := map[string]string{}
-			for i, cell := range r {
-				one[head[i]] = cell
-			}
-			list = append(list, one)
-		}
-		return writeJSON(w, list)
-	case "markdown":
-		escape := strings.NewReplacer("|", `\|`, "\n", " ")
-		fmt.Fprintf(w, "| %s |\n|%s\n", strings.Join(head, " | "), strings.Repeat("---|", len(head)))
-		for _, r := range rows {
-			for i := range r {
-				r[i] = escape.Replace(r[i])
-			}
-			fmt.Fprintf(w, "| %s |\n", strings.Join(r, " | "))
-		}
-		return nil
-	}
-	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	for _, r := range append([][]string{head}, rows...) {
-		fmt.Fprintln(tw, strings.Join(r, "\t"))
-	}
-	return tw.Flush()
+	return command.WriteTable(w, head, rows, format)
 }

@@ -1,4 +1,4 @@
-package app
+package offline
 
 import (
 	"encoding/json"
@@ -10,23 +10,14 @@ import (
 	"mayday/app/metrics"
 )
 
-// formatFlag picks the form of a printed table.
-func formatFlag() cli.Flag {
-	return &cli.StringFlag{Name: "format", Value: "text", Usage: "text, json or markdown", Action: func(_ *cli.Context, f string) error {
-		if f != "text" && f != "json" && f != "markdown" {
-			return command.Usage("--format %q is none of text, json, markdown", f)
-		}
-		return nil
-	}}
-}
-
-func cmdConfig() *cli.Command {
+// Config is the command config: prints every setting and where its value came from.
+func Config() *cli.Command {
 	return &cli.Command{
 		Name:  "config",
 		Usage: "print every setting, its value and where that came from",
 		Description: "Reads the configuration as serve would. With --example it prints a file that holds every setting with\n" +
 			"its default instead; with --check it prints nothing and says by its exit code (0, 2) whether serve would accept it.",
-		Flags: append(command.ConfigFlags(), formatFlag(),
+		Flags: append(command.ConfigFlags(), command.FormatFlag(),
 			&cli.BoolFlag{Name: "example", Usage: "print a commented example file"},
 			&cli.BoolFlag{Name: "check", Usage: "only check"}),
 		Action: func(c *cli.Context) error {
@@ -42,17 +33,19 @@ func cmdConfig() *cli.Command {
 	}
 }
 
-func cmdMetrics() *cli.Command {
+// Metrics is the command metrics: prints the table of metrics.
+func Metrics() *cli.Command {
 	return &cli.Command{
 		Name:        "metrics",
 		Usage:       "print every metric that /metrics shows",
 		Description: "Reads nothing; prints the table of declared metrics.",
-		Flags:       []cli.Flag{formatFlag()},
+		Flags:       []cli.Flag{command.FormatFlag()},
 		Action:      func(c *cli.Context) error { return metrics.Write(c.App.Writer, c.String("format")) },
 	}
 }
 
-func cmdVersion() *cli.Command {
+// Version is the command version: prints what was built.
+func Version() *cli.Command {
 	return &cli.Command{
 		Name:  "version",
 		Usage: "print the version, commit and build",
