@@ -17,7 +17,7 @@
 //	payload    annotations, notes, names of files                payload.go
 //	held       files in memory or in a nameless file, hashed     held.go
 //	decide     throttle rules, crash id, raw crash               submit.go
-//	keep       bucket and queue, or the spool                    keep.go, journal.go, spool.go
+//	keep       bucket and queue, or the spool                    keep.go, journal, spool.go
 //	answer     by client                                         answer.go
 //
 // Nothing is stored before the whole body was read and decided on, and no id is
@@ -49,6 +49,7 @@ import (
 
 	"mayday/app/config"
 	"mayday/app/fault"
+	"mayday/roles/collector/journal"
 	"mayday/roles/collector/throttle"
 	"mayday/storage"
 	"mayday/storage/queue"
@@ -96,11 +97,11 @@ type Collector struct {
 	room     budget          // for them
 	spool    *spool          // nil: none
 	unsynced *storage.Crashes
-	journal  *journal      // nil: none; else crashes may be written to unsynced
-	rate     *rateLimit    // nil: none
-	slots    chan struct{} // requests under way
-	zstd     chan struct{} // of these, with zstd bodies
-	requests sync.Pool     // of *request
+	journal  *journal.Journal // nil: none; else crashes may be written to unsynced
+	rate     *rateLimit       // nil: none
+	slots    chan struct{}    // requests under way
+	zstd     chan struct{}    // of these, with zstd bodies
+	requests sync.Pool        // of *request
 
 	rules     atomic.Pointer[throttle.Rules]
 	rulesTime time.Time    // modification of the rules' file; Run's alone after New
@@ -141,7 +142,7 @@ func New(o Options) (*Collector, error) {
 	}
 	if c.spool != nil && o.Unsynced != nil {
 		c.unsynced = o.Unsynced
-		if c.journal, err = openJournal(filepath.Join(o.SpoolDir, journalDir), o.Folder); err != nil {
+		if c.journal, err = journal.Open(filepath.Join(o.SpoolDir, journalDir), o.Folder); err != nil {
 			c.spool.close()
 			return nil, err
 		}
@@ -180,7 +181,7 @@ func (c *Collector) Close() error {
 	}
 	var err error
 	if c.journal != nil {
-		err = c.journal.settle(true)
+		err = c.journal.Settle(true)
 	}
 	return errors.Join(err, c.spool.close())
 }

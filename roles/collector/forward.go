@@ -1,7 +1,9 @@
 package collector
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"strings"
 	"time"
 
@@ -9,6 +11,7 @@ import (
 
 	"mayday/app/fault"
 	"mayday/app/metrics"
+	"mayday/roles/collector/journal"
 	"mayday/roles/collector/throttle"
 	"mayday/storage"
 	"mayday/storage/queue"
@@ -52,7 +55,7 @@ func (c *Collector) forward(ctx context.Context) error {
 // as well; an entry that fails by itself is set aside.
 func (c *Collector) forwardAll(ctx context.Context) error {
 	if c.journal != nil {
-		if err := c.journal.replay(ctx, func(j journaled) error { return c.again(ctx, j) }); err != nil {
+		if err := c.journal.Replay(ctx, func(j journal.Crash) error { return c.again(ctx, j) }); err != nil {
 			return err
 		}
 	}
@@ -125,15 +128,19 @@ func passing(err error) bool {
 
 // again stores a crash that was in the journal when the machine stopped, over
 // what may be left of it.
-func (c *Collector) again(ctx context.Context, j journaled) error {
+func (c *Collector) again(ctx context.Context, j journal.Crash) error {
 	ctx, cancel := context.WithTimeout(ctx, forwardTimeout)
 	defer cancel()
-	err := c.crashes.SaveRawJSON(ctx, j.id, j.raw, j.dumps)
-	if err == nil && j.id.Digit() != storage.Deferred {
-		err = c.queue.Send(ctx, queue.Standard, queue.Message{ID: j.id})
+	var dumps []storage.Dump
+	for _, f := range j.Files {
+		dumps = append(dumps, storage.Dump{Name: f.Name, Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(f.Data)), nil }})
+	}
+	err := c.crashes.SaveRawJSON(ctx, j.ID, j.Raw, dumps)
+	if err == nil && j.ID.Digit() != storage.Deferred {
+		err = c.queue.Send(ctx, queue.Standard, queue.Message{ID: j.ID})
 	}
 	if err != nil && !passing(err) {
-		c.log.Error("crash of the journal cannot be stored", zap.Stringer("id", j.id), zap.Error(err))
+		c.log.Error("crash of the journal cannot be stored", zap.Stringer("id", j.ID), zap.Error(err))
 		return nil
 	}
 	if err == nil {
@@ -155,7 +162,7 @@ func (c *Collector) settle(ctx context.Context) error {
 			return nil
 		case <-t.C:
 		}
-		if err := c.journal.settle(false); err != nil {
+		if err := c.journal.Settle(false); err != nil {
 			c.log.Warn("journal waits", zap.Error(err))
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mayday/app/fault"
+	"mayday/roles/collector/journal"
 	"mayday/storage"
 	"mayday/storage/filebucket"
 )
@@ -19,7 +20,7 @@ import (
 // The bucket's counters tell what is synced object by object.
 func journaling(t testing.TB, dir string) (*site, *filebucket.Counters) {
 	t.Helper()
-	if !canSyncAll {
+	if !journal.Supported {
 		t.Skip("this system cannot sync a file system")
 	}
 	folder := filepath.Join(dir, "crashes")
@@ -41,7 +42,7 @@ func journaling(t testing.TB, dir string) (*site, *filebucket.Counters) {
 
 func segments(t testing.TB, dir string) []string {
 	t.Helper()
-	found, err := filepath.Glob(filepath.Join(dir, "spool", journalDir, "*"+segmentSuffix))
+	found, err := filepath.Glob(filepath.Join(dir, "spool", journalDir, "*.log"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +97,7 @@ func TestJournalPowerFailure(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		copy(text[len(segmentMagic):], strings.Repeat("0", bootLength)) // another start of the machine
+		copy(text[8:], strings.Repeat("0", 36)) // the id of another start of the machine, after the magic
 		end := len(bytes.TrimRight(text, "\x00"))
 		text = append(text[:end], 200, 0, 0, 0, 1, 2, 3, 4, 'h', 'a', 'l', 'f')
 		if err := os.WriteFile(filepath.Join(after, "spool", journalDir, filepath.Base(path)), text, 0o600); err != nil {
@@ -152,48 +153,6 @@ func TestJournalKilled(t *testing.T) {
 	}
 }
 
-// TestJournalSettles waits until the bucket's disk was synced: then nothing is
-// kept twice.
-func TestJournalSettles(t *testing.T) {
-	dir := t.TempDir()
-	s, _ := journaling(t, dir)
-	s.accepted(t, crashWith("MDMP"))
-	if err := s.journal.settle(true); err != nil {
-		t.Fatal(err)
-	}
-	if left := segments(t, dir); len(left) != 0 || s.journal.bytes != 0 {
-		t.Errorf("after settling %v stay, %d bytes", left, s.journal.bytes)
-	}
-	id := s.accepted(t, crashWith("MDMP next"))
-	s.holds(t, id, "MDMP next")
-}
-
-// TestJournalUsedAgain writes over a segment: what its earlier use left behind
-// the last record is not read.
-func TestJournalUsedAgain(t *testing.T) {
-	dir := t.TempDir()
-	s, _ := journaling(t, dir)
-	for range 5 {
-		s.accepted(t, crashWith("MDMP first use"))
-	}
-	s.journal.mu.Lock()
-	s.journal.retire()
-	s.journal.idle = false
-	s.journal.mu.Unlock()
-	if err := s.journal.settle(false); err != nil {
-		t.Fatal(err)
-	}
-	id := s.accepted(t, crashWith("MDMP second use"))
-	files := segments(t, dir)
-	if len(files) != 1 {
-		t.Fatalf("segments %v, want one that is used again", files)
-	}
-	_, crashes, err := readSegment(files[0])
-	if err != nil || len(crashes) != 1 || crashes[0].id != id {
-		t.Errorf("read %v, %v, want %s alone", crashes, err, id)
-	}
-}
-
 // TestJournalFails takes the journal's folder away: crashes are synced one by
 // one and still answered.
 func TestJournalFails(t *testing.T) {
@@ -231,35 +190,4 @@ func TestJournalBucketGone(t *testing.T) {
 		}
 	}
 	s.holds(t, id, "MDMP")
-}
-
-func FuzzJournal(f *testing.F) {
-	k := &crash{id: storage.NewCrashID(time.Unix(1.8e9, 0), storage.Accepted), files: []file{{section: section{size: 4}, key: storage.MinidumpName}}}
-	record := encodeRecord(k, []byte(`{"uuid":"x"}`), &held{mem: []byte("MDMP")})
-	head := segmentMagic + strings.Repeat("0", bootLength) + strings.Repeat("\x00", 8)
-	seal(record, 0)
-	f.Add([]byte(head))
-	f.Add(append([]byte(head), record...))
-	f.Add(append(append([]byte(head), record...), record[:20]...))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		_, crashes, err := readRecords(bytes.NewReader(b))
-		if err != nil {
-			t.Fatalf("a reader that does not fail: %v", err)
-		}
-		size := 0
-		for _, c := range crashes {
-			size += len(c.raw)
-			for _, d := range c.dumps {
-				r, err := d.Open()
-				if err != nil {
-					t.Fatal(err)
-				}
-				n, _ := io.Copy(io.Discard, r)
-				size += len(d.Name) + int(n)
-			}
-		}
-		if size > len(b) {
-			t.Errorf("%d bytes of crashes out of %d", size, len(b))
-		}
-	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"mayday/app/fault"
 	"mayday/app/metrics"
+	"mayday/roles/collector/journal"
 	"mayday/roles/collector/throttle"
 	"mayday/storage"
 	"mayday/storage/queue"
@@ -56,14 +57,12 @@ func (c *Collector) keep(ctx context.Context, crash *crash, h *held) error {
 // save writes a crash to the bucket and returns when it is durable there, or in
 // the journal.
 func (c *Collector) save(ctx context.Context, k *crash, raw []byte, h *held) error {
-	if c.journal != nil {
-		if record := encodeRecord(k, raw, h); record != nil {
-			if e := c.journal.put(record); e != nil {
-				defer e.written()
-				err := c.unsynced.SaveRawJSON(ctx, k.id, raw, k.dumps(h))
-				if broken := e.wait(); broken == nil || err != nil {
-					return err
-				}
+	if files, ok := k.inMemory(h); ok && c.journal != nil {
+		if e := c.journal.Put(journal.Crash{ID: k.id, Raw: raw, Files: files}); e != nil {
+			defer e.Written()
+			err := c.unsynced.SaveRawJSON(ctx, k.id, raw, k.dumps(h))
+			if broken := e.Wait(); broken == nil || err != nil {
+				return err
 			}
 		}
 	}
@@ -90,6 +89,18 @@ func (c *Collector) publish(ctx context.Context, crash *crash) error {
 		}
 	}
 	return nil
+}
+
+// inMemory gives the crash's files if none of them is on disk.
+func (k *crash) inMemory(h *held) ([]journal.File, bool) {
+	out := make([]journal.File, len(k.files))
+	for i, f := range k.files {
+		if f.disk != nil {
+			return nil, false
+		}
+		out[i] = journal.File{Name: f.key, Data: h.mem[f.at : f.at+f.size]}
+	}
+	return out, true
 }
 
 // dumps are the crash's files as the store takes them.

@@ -26,6 +26,7 @@ import (
 //	waiting/TIME-ID/     one crash: raw.json, then one file for each dump, named after it with .dump
 //	waiting/TIME-ID.id   a crash that is in the bucket and not in the queue
 //	aside/               crashes that cannot be stored, for a person to look at
+//	journal/             see package journal
 //	lock                 held by the process that uses the folder
 //
 // TIME is in hexadecimal nanoseconds, so that names sort by age. An entry is
@@ -46,6 +47,7 @@ const (
 	waitingDir  = "waiting"
 	incomingDir = "incoming"
 	asideDir    = "aside"
+	journalDir  = "journal"
 	rawFile     = "raw.json"
 	dumpSuffix  = ".dump"
 	idSuffix    = ".id"

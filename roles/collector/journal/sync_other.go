@@ -1,12 +1,12 @@
 //go:build !linux
 
-package collector
+package journal
 
 import "os"
 
-// canSyncAll is false: there is no call to sync one file system, so each
+// Supported is false here: there is no call to sync one file system, so each
 // object is synced.
-const canSyncAll = false
+const Supported = false
 
 func syncAll(string) error      { return nil }
 func syncData(f *os.File) error { return f.Sync() }

@@ -1,4 +1,22 @@
-package collector
+// Package journal makes small crashes durable with one sync for all that arrive at
+// once, where syncing each object of a local bucket and its folder takes seven.
+// A crash is appended here while it is written to the bucket without a sync; it
+// is answered when the journal is on disk. Every few seconds the bucket's whole
+// file system is synced and the segments before that are removed. Segments that
+// an earlier life left are stored again if the machine was started since;
+// otherwise the kernel still has what was written.
+//
+//	N.log           magic, id of the boot (36 bytes), number of the use (u64), records, anything
+//	record          length and CRC-32C of what follows (u32 each), crash id, raw crash, files
+//
+// Numbers are little-endian. The checksum begins with the number of the use. A
+// segment counts up to the first record that is not whole. Segments are written
+// over again and again: a sync of blocks that are there costs a third of one
+// that must put new blocks into the file.
+//
+// A crash that is deleted and then loses power within seconds of its arrival
+// comes back: removals are not journaled.
+package journal
 
 import (
 	"bufio"
@@ -21,25 +39,21 @@ import (
 	"mayday/storage"
 )
 
-// journal makes small crashes durable with one sync for all that arrive at
-// once, where syncing each object of a local bucket and its folder takes seven.
-// A crash is appended here while it is written to the bucket without a sync; it
-// is answered when the journal is on disk. Every few seconds the bucket's whole
-// file system is synced and the segments before that are removed. Segments that
-// an earlier life left are stored again if the machine was started since;
-// otherwise the kernel still has what was written.
-//
-//	journal/N.log   magic, id of the boot (36 bytes), number of the use (u64), records, anything
-//	record          length and CRC-32C of what follows (u32 each), crash id, raw crash, files
-//
-// Numbers are little-endian. The checksum begins with the number of the use. A
-// segment counts up to the first record that is not whole. Segments are written
-// over again and again: a sync of blocks that are there costs a third of one
-// that must put new blocks into the file.
-//
-// A crash that is deleted and then loses power within seconds of its arrival
-// comes back: removals are not journaled.
-type journal struct {
+// Crash is what is journaled.
+type Crash struct {
+	ID    storage.CrashID
+	Raw   []byte // the raw crash as JSON
+	Files []File
+}
+
+// File is a dump or another file of a crash.
+type File struct {
+	Name string // in the bucket
+	Data []byte
+}
+
+// Journal is a folder of segments; one process uses it.
+type Journal struct {
 	dir  string // of the segments
 	root string // folder of the bucket
 	boot string
@@ -53,12 +67,12 @@ type journal struct {
 	current *segment   // nil: none
 	full    []*segment // that get no more records, oldest first
 	spare   []*segment // to be written over
-	idle    bool       // nothing was put since settle last looked
+	idle    bool       // nothing was put since Settle last looked
 	waiting *batch     // nil: none
 	busy    bool       // a batch is being written
 }
 
-// segment is one file of the journal. What changes is guarded by journal.mu.
+// segment is one file of the journal. What changes is guarded by Journal.mu.
 type segment struct {
 	file *os.File
 	path string
@@ -78,7 +92,6 @@ type batch struct {
 }
 
 const (
-	journalDir    = "journal"
 	segmentSuffix = ".log"
 	segmentMagic  = "MDJRNL2\n"
 	segmentHead   = len(segmentMagic) + bootLength + 8
@@ -94,17 +107,17 @@ const (
 	// maxJournal bounds the segments that wait for a slow disk; past it crashes
 	// are synced one by one.
 	maxJournal = 1 << 30
-	// maxRecord bounds a crash in the journal: what a request holds in memory,
-	// and a raw crash of about the same size.
+	// maxRecord bounds a crash in the journal. Larger ones are synced by
+	// themselves: writing them twice would cost more.
 	maxRecord = 1 << 20
 )
 
 var crcTable = crc32.MakeTable(crc32.Castagnoli)
 
-// openJournal lists what an earlier life left. It gives nil where the system
+// Open lists what an earlier life left in dir. root is the bucket's folder. It gives nil where the system
 // cannot sync a whole file system.
-func openJournal(dir, root string) (_ *journal, err error) {
-	if !canSyncAll {
+func Open(dir, root string) (_ *Journal, err error) {
+	if !Supported {
 		return nil, nil
 	}
 	defer fault.In(&err, "journal %s", dir)
@@ -118,7 +131,7 @@ func openJournal(dir, root string) (_ *journal, err error) {
 	if err != nil {
 		return nil, fault.As(fault.Unavailable, err, "list")
 	}
-	j := &journal{dir: dir, root: root, boot: bootID(), uses: uint64(time.Now().UnixNano())}
+	j := &Journal{dir: dir, root: root, boot: bootID(), uses: uint64(time.Now().UnixNano())}
 	for _, e := range found {
 		var n uint64
 		if _, err := fmt.Sscanf(e.Name(), "%016x"+segmentSuffix, &n); err == nil && strings.HasSuffix(e.Name(), segmentSuffix) {
@@ -130,14 +143,19 @@ func openJournal(dir, root string) (_ *journal, err error) {
 	return j, nil
 }
 
-// entry is a crash on its way into the journal.
-type entry struct {
-	j *journal
+// Entry is a crash on its way into the journal.
+type Entry struct {
+	j *Journal
 	b *batch
 }
 
-// put hands a record over. It gives nil when the journal is full.
-func (j *journal) put(record []byte) *entry {
+// Put hands a crash over. It gives nil when the crash is too large, or the
+// journal full.
+func (j *Journal) Put(c Crash) *Entry {
+	record := encodeRecord(c)
+	if record == nil {
+		return nil
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.bytes+int64(len(record)) > maxJournal {
@@ -154,18 +172,18 @@ func (j *journal) put(record []byte) *entry {
 		j.busy = true
 		go j.write()
 	}
-	return &entry{j, b}
+	return &Entry{j, b}
 }
 
-// wait returns when the record is on disk, or will not be.
-func (e *entry) wait() error {
+// Wait returns when the record is on disk, or will not be.
+func (e *Entry) Wait() error {
 	<-e.b.done
 	return e.b.err
 }
 
-// written says that the crash's objects are in the bucket, or in the spool, and
+// Written says that the crash's objects are in the bucket, or in the spool, and
 // that its record is needed only until the next sync of the bucket.
-func (e *entry) written() {
+func (e *Entry) Written() {
 	<-e.b.done
 	if e.b.segment == nil {
 		return
@@ -176,7 +194,7 @@ func (e *entry) written() {
 }
 
 // write puts batches on disk until none waits.
-func (j *journal) write() {
+func (j *Journal) write() {
 	for {
 		j.mu.Lock()
 		b := j.waiting
@@ -202,13 +220,13 @@ func (j *journal) write() {
 }
 
 // retire ends the current segment; mu is held.
-func (j *journal) retire() {
+func (j *Journal) retire() {
 	j.full = append(j.full, j.current)
 	j.current = nil
 }
 
 // begin makes a segment, or takes one that was used before.
-func (j *journal) begin() (*segment, error) {
+func (j *Journal) begin() (*segment, error) {
 	j.mu.Lock()
 	var s *segment
 	if n := len(j.spare); n > 0 {
@@ -241,7 +259,7 @@ func (j *journal) begin() (*segment, error) {
 
 // provide makes a spare segment if there is none, so that no crash waits for
 // one.
-func (j *journal) provide() error {
+func (j *Journal) provide() error {
 	j.mu.Lock()
 	if len(j.spare) > 0 {
 		j.mu.Unlock()
@@ -259,7 +277,7 @@ func (j *journal) provide() error {
 }
 
 // file names a new segment; mu is held.
-func (j *journal) file() *segment {
+func (j *Journal) file() *segment {
 	j.files++
 	return &segment{path: filepath.Join(j.dir, fmt.Sprintf("%016x"+segmentSuffix, j.files))}
 }
@@ -285,7 +303,7 @@ func (s *segment) remove() error {
 
 // append writes a batch and syncs it. After an error nothing more goes to the
 // segment: nobody knows what of it is on disk.
-func (j *journal) append(s *segment, b *batch) error {
+func (j *Journal) append(s *segment, b *batch) error {
 	at := s.size
 	var err error
 	for _, r := range b.records {
@@ -311,10 +329,10 @@ func (j *journal) append(s *segment, b *batch) error {
 	return err
 }
 
-// settle syncs the bucket's file system if segments are full or old, and frees
+// Settle syncs the bucket's file system if segments are full or old, and frees
 // those whose crashes were all written before. all takes every segment. What
 // was freed is removed once nothing comes any more.
-func (j *journal) settle(all bool) error {
+func (j *Journal) Settle(all bool) error {
 	j.mu.Lock()
 	if s := j.current; s != nil && !j.busy && (all || time.Since(s.born) >= segmentAge) {
 		j.retire()
@@ -360,17 +378,10 @@ func (j *journal) settle(all bool) error {
 	return nil
 }
 
-// journaled is a crash read from a segment.
-type journaled struct {
-	id    storage.CrashID
-	raw   []byte // JSON
-	dumps []storage.Dump
-}
-
-// replay gives the crashes of earlier lives to store, and removes each segment
+// Replay gives the crashes of earlier lives to store, and removes each segment
 // after its last. Segments written since the machine started hold nothing that
 // the kernel does not have: for them the bucket is synced.
-func (j *journal) replay(ctx context.Context, store func(journaled) error) error {
+func (j *Journal) Replay(ctx context.Context, store func(Crash) error) error {
 	for len(j.left) > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -401,7 +412,7 @@ func (j *journal) replay(ctx context.Context, store func(journaled) error) error
 
 // readSegment reads the whole records of a segment; what follows them was never
 // answered.
-func readSegment(path string) (boot string, out []journaled, err error) {
+func readSegment(path string) (boot string, out []Crash, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", nil, fault.As(fault.Unavailable, err, "journal")
@@ -412,7 +423,7 @@ func readSegment(path string) (boot string, out []journaled, err error) {
 }
 
 // readRecords reads a segment; the error is the reader's own.
-func readRecords(r io.Reader) (boot string, out []journaled, err error) {
+func readRecords(r io.Reader) (boot string, out []Crash, err error) {
 	head := make([]byte, segmentHead)
 	if _, err := io.ReadFull(r, head); err != nil || !bytes.HasPrefix(head, []byte(segmentMagic)) {
 		return "", nil, notEOF(err)
@@ -450,26 +461,23 @@ func notEOF(err error) error {
 	return err
 }
 
-// encodeRecord makes the record of a crash all of whose files are in memory, but
-// for the checksum. It gives nil for a crash that is too large, or holds files on disk.
-func encodeRecord(k *crash, raw []byte, h *held) []byte {
-	size := recordHead + len(k.id) + 4 + len(raw) + 4
-	for _, f := range k.files {
-		if f.disk != nil {
-			return nil
-		}
-		size += 8 + len(f.key) + int(f.size)
+// encodeRecord makes the record of a crash but for the checksum. It gives nil
+// for a crash that is too large.
+func encodeRecord(c Crash) []byte {
+	size := recordHead + len(c.ID) + 4 + len(c.Raw) + 4
+	for _, f := range c.Files {
+		size += 8 + len(f.Name) + len(f.Data)
 	}
 	if size-recordHead > maxRecord {
 		return nil
 	}
 	b := make([]byte, recordHead, size)
-	b = append(b, k.id...)
-	b = appendSized(b, raw)
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(k.files)))
-	for _, f := range k.files {
-		b = appendSized(b, []byte(f.key))
-		b = appendSized(b, h.mem[f.at:f.at+f.size])
+	b = append(b, c.ID...)
+	b = appendSized(b, c.Raw)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(c.Files)))
+	for _, f := range c.Files {
+		b = appendSized(b, []byte(f.Name))
+		b = appendSized(b, f.Data)
 	}
 	binary.LittleEndian.PutUint32(b, uint32(len(b)-recordHead))
 	return b
@@ -490,7 +498,7 @@ func appendSized(b, p []byte) []byte {
 	return append(binary.LittleEndian.AppendUint32(b, uint32(len(p))), p...)
 }
 
-func decodeRecord(b []byte) (journaled, bool) {
+func decodeRecord(b []byte) (Crash, bool) {
 	sized := func() ([]byte, bool) {
 		if len(b) < 4 {
 			return nil, false
@@ -503,7 +511,7 @@ func decodeRecord(b []byte) (journaled, bool) {
 		b = b[n:]
 		return p, true
 	}
-	var c journaled
+	var c Crash
 	if len(b) < bootLength {
 		return c, false
 	}
@@ -511,9 +519,9 @@ func decodeRecord(b []byte) (journaled, bool) {
 	if err != nil {
 		return c, false
 	}
-	c.id, b = id, b[bootLength:]
+	c.ID, b = id, b[bootLength:]
 	var ok bool
-	if c.raw, ok = sized(); !ok || len(b) < 4 {
+	if c.Raw, ok = sized(); !ok || len(b) < 4 {
 		return c, false
 	}
 	count := binary.LittleEndian.Uint32(b)
@@ -527,7 +535,7 @@ func decodeRecord(b []byte) (journaled, bool) {
 		if !ok {
 			return c, false
 		}
-		c.dumps = append(c.dumps, storage.Dump{Name: string(key), Open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }})
+		c.Files = append(c.Files, File{string(key), data})
 	}
 	return c, true
 }
@@ -540,4 +548,13 @@ func bootID() string {
 		return strings.Repeat("\x00", bootLength)
 	}
 	return id
+}
+
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
 }

@@ -1,4 +1,4 @@
-package collector
+package journal
 
 import (
 	"os"
@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// canSyncAll says that syncAll works here.
-const canSyncAll = true
+// Supported says that this system can sync one file system.
+const Supported = true
 
 // syncAll puts everything on disk that was written to the file system that
 // holds dir.
