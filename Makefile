@@ -40,6 +40,10 @@ fuzz:
 opensearch:
 	test/opensearch.sh $(GO) test -count=1 -timeout 20m ./storage/search/opensearch ./test/opensearch
 
+## make fuzz-nightly each fuzz target for a minute
+fuzz-nightly:
+	FUZZTIME=60s test/fuzz.sh
+
 ## make bench        Go benchmarks of every hot path
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
@@ -59,6 +63,11 @@ bench-search: build
 ## make bench-symbols     compile, lookups, API, uploads, downloads of symbols; MAYDAY_BENCH_SYM: a .sym, MAYDAY_BENCH_PYTHON: a Python with symbolic
 bench-symbols: build
 	$(GO) run ./test/symbolbench -binary ./mayday -sym "$(MAYDAY_BENCH_SYM)" -python "$(MAYDAY_BENCH_PYTHON)"
+
+## make bench-stackwalk   walking stacks, cold and warm, beside minidump-stackwalk where it is (PEER=FILE)
+bench-stackwalk: build
+	$(GO) build -o stackspeed ./test/stackspeed
+	./stackspeed -peer "$(PEER)" ./mayday; rc=$$?; rm -f stackspeed; exit $$rc
 
 ## make e2e          the real binary, end to end (also part of make test)
 e2e:

@@ -246,7 +246,7 @@ func (w *walkSymbols) Symbols(ctx context.Context, id symbols.ModuleID) (*stackw
 	w.handles = append(w.handles, h)
 	w.mu.Unlock()
 	v := h.View(symbols.Best)
-	return &stackwalk.Loaded{Symbols: v, Corrupt: v.Corrupt()}, nil
+	return &stackwalk.Loaded{Symbols: v, Corrupt: v.Corrupt(), Verdict: v.Verdict()}, nil
 }
 
 func (w *walkSymbols) release() {

@@ -72,7 +72,9 @@ func (d *Dump) Usable() error {
 
 // note records what is wrong with a part of stream t; off is within the file.
 func (d *Dump) note(t format.StreamType, off uint64, text string, args ...any) {
-	d.noteError(&FormatError{Stream: t, Offset: off, Detail: fmt.Sprintf(text, args...)})
+	if len(d.Errors) < maxErrors { // one list may have a million broken entries
+		d.noteError(&FormatError{Stream: t, Offset: off, Detail: fmt.Sprintf(text, args...)})
+	}
 }
 
 func (d *Dump) noteError(e *FormatError) {

@@ -47,8 +47,9 @@ type Dump struct {
 	// Modules are the loaded modules in file order; those of size 0 are left
 	// out. Find them by address with ModuleAt.
 	Modules []Module
-	// Unloaded are the modules that had been unloaded, in file order.
-	Unloaded []UnloadedModule
+	// Unloaded are the modules that had been unloaded; nil when the stream is
+	// missing or broken.
+	Unloaded *UnloadedModules
 	// Exception is why the dump was written; nil when nobody said.
 	Exception *Exception
 	// Misc has the process id and times; nil when the stream is missing.
@@ -57,15 +58,11 @@ type Dump struct {
 	Breakpad *BreakpadInfo
 	// Assertion is the failed assertion that Breakpad noticed, if any.
 	Assertion *Assertion
-	// Memory are the regions whose bytes the dump holds, in file order; find
-	// them by address with RegionAt.
-	Memory []Region
-	// MemoryInfo is Windows' map of the address space, MemoryMaps that of Linux;
-	// nil when the stream is missing. Mappings unites them.
-	MemoryInfo []format.MemoryInfo
-	MemoryMaps []MemoryMap
+	// MemoryMaps is Linux' map of the address space, nil when the stream is
+	// missing or broken. Mappings unites it with that of Windows.
+	MemoryMaps *MemoryMaps
 	// Handles are the open handles; nil when the stream is missing.
-	Handles []Handle
+	Handles *Handles
 	// Crashpad has the annotations that Crashpad's client set; nil if it was not
 	// Crashpad.
 	Crashpad *CrashpadInfo
@@ -82,12 +79,14 @@ type Dump struct {
 	// Comments are the texts of the comment streams.
 	Comments []string
 
-	src       source
-	texts     budget
-	threadAt  map[uint32]int
-	moduleIdx rangeIndex
-	memoryIdx rangeIndex
-	unloaded  []int // numbers of Unloaded, sorted by address
+	src         source
+	texts       budget
+	threadsByID []uint32 // numbers of Threads
+	threadInfo  []byte   // entries of the stream
+	memoryInfo  []byte   // entries of the stream, nil when it is missing
+	moduleIdx   rangeIndex
+	memoryIdx   rangeIndex // its items are offsets in the file
+	hasMemory   bool       // one of the lists of memory was read
 }
 
 // Read reads the dump that takes up the first size bytes of r. It fails when
@@ -96,7 +95,7 @@ type Dump struct {
 // large, so r must stay open while the dump is used.
 func Read(r io.ReaderAt, size int64) (*Dump, error) {
 	d := &Dump{Size: max(size, 0), src: source{r: r, size: uint64(max(size, 0))}}
-	d.texts.left = d.src.size + freeTexts
+	d.texts = d.newBudget()
 	if size <= maxResident {
 		d.src.data = make([]byte, d.Size)
 		n, err := r.ReadAt(d.src.data, 0)
@@ -113,7 +112,7 @@ func Read(r io.ReaderAt, size int64) (*Dump, error) {
 // change.
 func FromBytes(b []byte) (*Dump, error) {
 	d := &Dump{Size: int64(len(b)), src: source{data: b, size: uint64(len(b))}}
-	d.texts.left = d.src.size + freeTexts
+	d.texts = d.newBudget()
 	return d, d.read()
 }
 
@@ -246,6 +245,9 @@ func (s *source) slice(off, n uint64) ([]byte, bool) {
 	s.last = block{off, b}
 	return b[:n:n], true
 }
+
+// newBudget is what texts of this dump may take.
+func (d *Dump) newBudget() budget { return budget{d.src.size + freeTexts} }
 
 // budget pays for what is copied out of the file. Records may all point at the
 // same long text; without it a dump of some megabytes could ask for terabytes.

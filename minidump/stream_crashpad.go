@@ -18,6 +18,15 @@ type CrashpadInfo struct {
 	Modules []CrashpadModule
 }
 
+// All are the annotations of all modules, and then those of the process.
+func (p *CrashpadInfo) All() []Annotation {
+	var all []Annotation
+	for i := range p.Modules {
+		all = append(append(all, p.Modules[i].Simple...), p.Modules[i].Objects...)
+	}
+	return append(all, p.Annotations...)
+}
+
 // CrashpadModule are the annotations of one module.
 type CrashpadModule struct {
 	// Module is its number in the dump's module list as written, modules of size
@@ -38,7 +47,7 @@ type Annotation struct {
 
 // maxAnnotations bounds all annotations of a dump; Crashpad itself stops at
 // some hundreds a module.
-const maxAnnotations = 100_000
+const maxAnnotations = 20_000
 
 func (d *Dump) readCrashpad(b []byte) *FormatError {
 	var r format.CrashpadInfo
@@ -154,7 +163,7 @@ func (d *Dump) annotationObjects(l format.Location, left *int) ([]Annotation, *F
 		}
 		a := Annotation{Name: name, Type: r.Type}
 		if r.Type != format.CrashpadAnnotationInvalid {
-			value, ok := d.countedAt(uint64(r.ValueRVA))
+			value, ok := d.countedAt(uint64(r.ValueRVA), &d.texts)
 			if !ok {
 				return nil, unreadable(uint64(r.ValueRVA))
 			}

@@ -1,8 +1,20 @@
 package minidump
 
-import "mayday/minidump/format"
+import (
+	"iter"
 
-// Handle is an open handle of a process on Windows.
+	"mayday/minidump/format"
+)
+
+// Handles are the open handles of a process on Windows. Their names are read
+// when they are asked for: there may be very many that share one.
+type Handles struct {
+	d       *Dump
+	entries []byte
+	n, size int
+}
+
+// Handle is an open handle.
 type Handle struct {
 	Raw format.Handle
 	// Type and Object are names; HasType and HasObject tell an empty name from
@@ -16,16 +28,39 @@ func (d *Dump) readHandles(b []byte) *FormatError {
 	if err != nil {
 		return err
 	}
-	d.Handles = make([]Handle, n)
-	for i := range d.Handles {
-		h := &d.Handles[i]
-		format.NewCursor(entries[i*size:], d.Order).Record(&h.Raw)
-		if h.Raw.TypeRVA != 0 {
-			h.Type, h.HasType = d.utf16At(uint64(h.Raw.TypeRVA))
+	d.Handles = &Handles{d, entries, n, size}
+	return nil
+}
+
+// Len is how many there are.
+func (h *Handles) Len() int {
+	if h == nil {
+		return 0
+	}
+	return h.n
+}
+
+// All yields the handles in file order. Names are left out once all of them
+// together are longer than the dump.
+func (h *Handles) All() iter.Seq[Handle] {
+	return func(yield func(Handle) bool) {
+		if h == nil {
+			return
 		}
-		if h.Raw.ObjectRVA != 0 {
-			h.Object, h.HasObject = d.utf16At(uint64(h.Raw.ObjectRVA))
+		texts := h.d.newBudget()
+		for i := range h.n {
+			c := format.NewCursor(h.entries[i*h.size:], h.d.Order)
+			v := Handle{Raw: format.Handle{Handle: c.U64(), TypeRVA: c.U32(), ObjectRVA: c.U32(),
+				Attributes: c.U32(), GrantedAccess: c.U32(), HandleCount: c.U32(), Pointers: c.U32()}}
+			if v.Raw.TypeRVA != 0 {
+				v.Type, v.HasType = h.d.utf16From(uint64(v.Raw.TypeRVA), &texts)
+			}
+			if v.Raw.ObjectRVA != 0 {
+				v.Object, v.HasObject = h.d.utf16From(uint64(v.Raw.ObjectRVA), &texts)
+			}
+			if !yield(v) {
+				return
+			}
 		}
 	}
-	return nil
 }

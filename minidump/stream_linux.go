@@ -55,21 +55,19 @@ func (d *Dump) readSoftErrors(b []byte) *FormatError {
 	return nil
 }
 
+// maxComment is how much of a comment is read, in bytes; people and programs
+// leave some lines.
+const maxComment = 64 << 10
+
 // readCommentA reads a comment in the system's 8-bit code; what is not UTF-8 is
 // replaced.
 func (d *Dump) readCommentA(b []byte) *FormatError {
-	if !d.texts.take(len(b)) {
-		return bad("%d bytes are more than the budget allows", len(b))
-	}
-	d.Comments = append(d.Comments, untilNUL(b))
+	d.Comments = append(d.Comments, untilNUL(b[:min(len(b), maxComment)]))
 	return nil
 }
 
 func (d *Dump) readCommentW(b []byte) *FormatError {
-	if !d.texts.take(len(b)) {
-		return bad("%d bytes are more than the budget allows", len(b))
-	}
-	words := make([]uint16, len(b)/2)
+	words := make([]uint16, min(len(b), maxComment)/2)
 	for i := range words {
 		words[i] = d.Order.Uint16(b[2*i:])
 	}

@@ -13,13 +13,22 @@ type Region struct {
 	d          *Dump
 }
 
+// regionOf is the region that an entry of the index stands for.
+func (d *Dump) regionOf(r *addressRange) Region {
+	return Region{Base: r.first, Size: r.last - r.first + 1, off: r.item, d: d}
+}
+
 // region makes a Region of a descriptor, nil when there is nothing to read.
 func (d *Dump) region(m format.MemoryDescriptor) *Region {
-	l := m.Memory
-	if l.RVA == 0 || l.Size == 0 || uint64(l.RVA)+uint64(l.Size) > d.src.size {
+	if !d.present(m.Memory) {
 		return nil
 	}
-	return &Region{Base: m.Start, Size: uint64(l.Size), off: uint64(l.RVA), d: d}
+	return &Region{Base: m.Start, Size: uint64(m.Memory.Size), off: uint64(m.Memory.RVA), d: d}
+}
+
+// present reports whether there is memory at l.
+func (d *Dump) present(l format.Location) bool {
+	return l.RVA != 0 && l.Size != 0 && uint64(l.RVA)+uint64(l.Size) <= d.src.size
 }
 
 // Contains reports whether addr lies in the region.
@@ -67,24 +76,28 @@ func (r *Region) All() []byte {
 }
 
 func (d *Dump) readMemory(b []byte) *FormatError {
-	if d.Memory != nil {
+	if d.hasMemory {
 		return nil // the 64-bit list is there and wins
 	}
 	entries, n, err := d.list(b, format.MemoryDescriptorSize)
 	if err != nil {
 		return err
 	}
-	d.Memory = make([]Region, 0, n)
+	ranges := make([]addressRange, 0, n)
 	c := format.NewCursor(entries, d.Order)
 	for range n {
-		m := format.MemoryDescriptor{Start: c.U64(), Memory: c.Location()}
-		r := d.region(m)
-		if r == nil {
-			d.note(format.StreamMemoryList, uint64(m.Memory.RVA), "%d bytes of memory at %#x are not in the file", m.Memory.Size, m.Start)
+		start, l := c.U64(), c.Location()
+		if !d.present(l) {
+			if len(d.Errors) < maxErrors {
+				d.note(format.StreamMemoryList, uint64(l.RVA), "%d bytes of memory at %#x are not in the file", l.Size, start)
+			}
 			continue
 		}
-		d.Memory = append(d.Memory, *r)
+		if r, ok := spanOf(start, uint64(l.Size), uint64(l.RVA)); ok {
+			ranges = append(ranges, r)
+		}
 	}
+	d.memoryIdx, d.hasMemory = ranges, true
 	return nil
 }
 
@@ -98,24 +111,27 @@ func (d *Dump) readMemory64(b []byte) *FormatError {
 	if n > math.MaxUint64/format.MemoryDescriptor64Size-1 || n*format.MemoryDescriptor64Size+16 != uint64(len(b)) {
 		return bad("%d regions are claimed, the stream has %d bytes", n, len(b))
 	}
-	regions := make([]Region, n)
-	for i := range regions {
+	ranges := make([]addressRange, 0, n)
+	for i := range n {
 		start, size := c.U64(), c.U64()
 		if size > d.src.left(rva) || rva > d.src.size {
 			return &FormatError{Offset: rva, Detail: bad("region %d claims %d bytes, %d are left", i, size, d.src.left(rva)).Detail}
 		}
-		regions[i] = Region{Base: start, Size: size, off: rva, d: d}
+		if r, ok := spanOf(start, size, rva); ok {
+			ranges = append(ranges, r)
+		}
 		rva += size
 	}
-	d.Memory = regions
+	d.memoryIdx, d.hasMemory = ranges, true
 	return nil
 }
 
 // RegionAt returns the region of the memory list that covers addr, nil if none
 // does.
 func (d *Dump) RegionAt(addr uint64) *Region {
-	if i, ok := d.memoryIdx.find(addr); ok {
-		return &d.Memory[i]
+	if r := d.memoryIdx.find(addr); r != nil {
+		at := d.regionOf(r)
+		return &at
 	}
 	return nil
 }
@@ -123,16 +139,18 @@ func (d *Dump) RegionAt(addr uint64) *Region {
 // Bytes returns n bytes of memory at addr, nil when the dump does not hold them
 // in one region.
 func (d *Dump) Bytes(addr, n uint64) []byte {
-	if r := d.RegionAt(addr); r != nil {
-		return r.Bytes(addr, n)
+	if r := d.memoryIdx.find(addr); r != nil {
+		at := d.regionOf(r)
+		return at.Bytes(addr, n)
 	}
 	return nil
 }
 
 // Uint reads a number of 1, 2, 4 or 8 bytes from memory at addr.
 func (d *Dump) Uint(addr uint64, size int) (uint64, bool) {
-	if r := d.RegionAt(addr); r != nil {
-		return r.Uint(addr, size)
+	if r := d.memoryIdx.find(addr); r != nil {
+		at := d.regionOf(r)
+		return at.Uint(addr, size)
 	}
 	return 0, false
 }

@@ -48,19 +48,22 @@ func (s *SystemInfo) Version() (version, build string) {
 	if s.Raw.Platform != format.PlatformLinux || version != "0.0.0" {
 		return version, build
 	}
-	words := strings.Split(s.CSDVersion, " ")
-	if len(words) < 2 || words[1] == "0.0.0" {
+	_, rest, ok := strings.Cut(s.CSDVersion, " ")
+	word, rest, _ := strings.Cut(rest, " ")
+	if !ok || word == "0.0.0" {
 		return version, build
 	}
-	rest := words[2:]
-	if n := len(rest); n > 0 {
-		last := rest[n-1]
-		rest = rest[:n-1]
-		if last == "Linux/GNU" && n > 1 {
-			rest = rest[:n-2]
-		}
+	rest, last := withoutLastWord(rest)
+	if last == "Linux/GNU" {
+		rest, _ = withoutLastWord(rest)
 	}
-	return words[1], strings.Join(rest, " ")
+	return word, rest
+}
+
+// withoutLastWord splits off what stands behind the last space.
+func withoutLastWord(s string) (rest, last string) {
+	i := strings.LastIndexByte(s, ' ')
+	return s[:max(i, 0)], s[i+1:]
 }
 
 // describeCPU reads the part of the record that differs between processors.

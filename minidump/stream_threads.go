@@ -1,6 +1,9 @@
 package minidump
 
 import (
+	"cmp"
+	"slices"
+
 	"mayday/app/fault"
 	"mayday/minidump/format"
 )
@@ -12,8 +15,6 @@ type Thread struct {
 	// from none.
 	Name    string
 	HasName bool
-	// Info has times and the start address, where the dump lists them.
-	Info *format.ThreadInfo
 }
 
 // ID is the thread's id in the system.
@@ -25,14 +26,21 @@ func (d *Dump) readThreads(b []byte) *FormatError {
 		return err
 	}
 	d.Threads = make([]Thread, n)
-	d.threadAt = make(map[uint32]int, n)
+	d.threadsByID = make([]uint32, n)
 	c := format.NewCursor(entries, d.Order)
 	for i := range d.Threads {
 		t := &d.Threads[i].Raw
-		t.ID, t.SuspendCount, t.PriorityClass, t.Priority = c.U32(), c.U32(), c.U32(), c.U32()
+		t.ID = c.U32()
+		c.Skip(3 * 4)
 		t.TEB, t.Stack.Start = c.U64(), c.U64()
 		t.Stack.Memory, t.Context = c.Location(), c.Location()
-		d.threadAt[t.ID] = i
+		d.threadsByID[i] = uint32(i)
+	}
+	order := func(a, b uint32) int {
+		return cmp.Or(cmp.Compare(d.Threads[a].Raw.ID, d.Threads[b].Raw.ID), cmp.Compare(a, b))
+	}
+	if !slices.IsSortedFunc(d.threadsByID, order) {
+		slices.SortFunc(d.threadsByID, order)
 	}
 	return nil
 }
@@ -50,7 +58,7 @@ func (d *Dump) readThreadNames(b []byte) *FormatError {
 			d.note(format.StreamThreadNames, rva, "the name of thread %d cannot be read", id)
 			continue
 		}
-		if i, known := d.threadAt[id]; known {
+		if i, known := d.ThreadByID(id); known {
 			d.Threads[i].Name, d.Threads[i].HasName = name, true
 		}
 	}
@@ -60,34 +68,48 @@ func (d *Dump) readThreadNames(b []byte) *FormatError {
 
 // shareNames gives threads that share an id the same name.
 func (d *Dump) shareNames() {
-	for i := range d.Threads {
-		if j := d.threadAt[d.Threads[i].Raw.ID]; j != i {
-			d.Threads[i].Name, d.Threads[i].HasName = d.Threads[j].Name, d.Threads[j].HasName
+	for n := len(d.threadsByID) - 2; n >= 0; n-- {
+		t, last := &d.Threads[d.threadsByID[n]], &d.Threads[d.threadsByID[n+1]]
+		if t.Raw.ID == last.Raw.ID {
+			t.Name, t.HasName = last.Name, last.HasName
 		}
 	}
 }
 
 func (d *Dump) readThreadInfo(b []byte) *FormatError {
-	entries, n, _, err := d.extendedList(b, format.ThreadInfoSize)
+	entries, n, size, err := d.extendedList(b, format.ThreadInfoSize)
 	if err != nil {
 		return err
 	}
-	infos := make([]format.ThreadInfo, n)
-	c := format.NewCursor(entries, d.Order)
-	for i := range infos {
-		c.Record(&infos[i])
-		if j, known := d.threadAt[infos[i].ID]; known {
-			d.Threads[j].Info = &infos[i]
+	d.threadInfo = entries[:n*size]
+	return nil
+}
+
+// ThreadInfo has the times and the start address of the thread with that id,
+// where the dump lists them.
+func (d *Dump) ThreadInfo(id uint32) (info format.ThreadInfo, ok bool) {
+	for b := d.threadInfo; len(b) > 0; b = b[format.ThreadInfoSize:] {
+		if d.Order.Uint32(b) == id {
+			format.NewCursor(b, d.Order).Record(&info)
+			return info, true
 		}
 	}
-	return nil
+	return info, false
 }
 
 // ThreadByID returns the number of the thread with that id; the last one if
 // several have it.
 func (d *Dump) ThreadByID(id uint32) (int, bool) {
-	i, ok := d.threadAt[id]
-	return i, ok
+	end, _ := slices.BinarySearchFunc(d.threadsByID, id, func(n, id uint32) int {
+		if d.Threads[n].Raw.ID > id {
+			return 1
+		}
+		return -1
+	})
+	if end == 0 || d.Threads[d.threadsByID[end-1]].Raw.ID != id {
+		return 0, false
+	}
+	return int(d.threadsByID[end-1]), true
 }
 
 // Context decodes the registers at l as the dump's processor has them.

@@ -63,20 +63,14 @@ func (d *Dump) readStreams() {
 
 // index sorts what is looked up by address.
 func (d *Dump) index() {
-	ranges := make([]addressRange, 0, max(len(d.Modules), 1))
+	ranges := make([]addressRange, 0, len(d.Modules))
 	for i := range d.Modules {
-		if r, ok := spanOf(d.Modules[i].Base, d.Modules[i].Size, i); ok {
+		if r, ok := spanOf(d.Modules[i].Base, d.Modules[i].Size, uint64(i)); ok {
 			ranges = append(ranges, r)
 		}
 	}
 	d.moduleIdx = newRangeIndex(ranges)
-	ranges = make([]addressRange, 0, len(d.Memory))
-	for i := range d.Memory {
-		if r, ok := spanOf(d.Memory[i].Base, d.Memory[i].Size, i); ok {
-			ranges = append(ranges, r)
-		}
-	}
-	d.memoryIdx = newRangeIndex(ranges)
+	d.memoryIdx = newRangeIndex(d.memoryIdx)
 }
 
 func (d *Dump) streamOffset(t format.StreamType) uint64 {

@@ -2,6 +2,7 @@ package minidump
 
 import (
 	"bytes"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -11,35 +12,63 @@ import (
 // utf16At reads a MINIDUMP_STRING: a length in bytes, then UTF-16. It reports
 // false when the text is not all in the file, is not UTF-16 or the budget for
 // texts is used up.
-func (d *Dump) utf16At(rva uint64) (string, bool) {
-	b, ok := d.countedAt(rva)
+func (d *Dump) utf16At(rva uint64) (string, bool) { return d.utf16From(rva, &d.texts) }
+
+// utf16From is utf16At with a budget of its own.
+func (d *Dump) utf16From(rva uint64, texts *budget) (string, bool) {
+	b, ok := d.countedAt(rva, texts)
 	if !ok || len(b)%2 != 0 {
 		return "", false
 	}
-	out := make([]byte, 0, len(b)/2)
+	var out strings.Builder
+	out.Grow(len(b) / 2)
 	for i := 0; i < len(b); i += 2 {
-		r := rune(d.Order.Uint16(b[i:]))
+		r, wide, ok := d.runeAt(b, i)
+		if !ok {
+			return "", false
+		}
 		if r < utf8.RuneSelf {
-			out = append(out, byte(r))
+			out.WriteByte(byte(r))
 			continue
 		}
-		if utf16.IsSurrogate(r) {
-			if i+4 > len(b) {
-				return "", false
-			}
-			i += 2
-			if r = utf16.DecodeRune(r, rune(d.Order.Uint16(b[i:]))); r == utf8.RuneError {
-				return "", false
-			}
-		}
-		out = utf8.AppendRune(out, r)
+		i += wide
+		out.WriteRune(r)
 	}
-	return string(out), true
+	return out.String(), true
+}
+
+// isUTF16 reports whether utf16At can read the text at rva, and pays for it.
+func (d *Dump) isUTF16(rva uint64) bool {
+	b, ok := d.countedAt(rva, &d.texts)
+	if !ok || len(b)%2 != 0 {
+		return false
+	}
+	for i := 0; i < len(b); i += 2 {
+		_, wide, ok := d.runeAt(b, i)
+		if !ok {
+			return false
+		}
+		i += wide
+	}
+	return true
+}
+
+// runeAt decodes the character at i; wide is 2 when it takes another word.
+func (d *Dump) runeAt(b []byte, i int) (r rune, wide int, ok bool) {
+	r = rune(d.Order.Uint16(b[i:]))
+	if !utf16.IsSurrogate(r) {
+		return r, 0, true
+	}
+	if i+4 > len(b) {
+		return 0, 0, false
+	}
+	r = utf16.DecodeRune(r, rune(d.Order.Uint16(b[i+2:])))
+	return r, 2, r != utf8.RuneError
 }
 
 // utf8At reads a MinidumpUTF8String: a length in bytes, UTF-8, and a 0.
 func (d *Dump) utf8At(rva uint64) (string, bool) {
-	b, ok := d.countedAt(rva)
+	b, ok := d.countedAt(rva, &d.texts)
 	if !ok || !utf8.Valid(b) {
 		return "", false
 	}
@@ -48,13 +77,13 @@ func (d *Dump) utf8At(rva uint64) (string, bool) {
 }
 
 // countedAt reads a length and that many bytes, and pays for them.
-func (d *Dump) countedAt(rva uint64) ([]byte, bool) {
+func (d *Dump) countedAt(rva uint64, texts *budget) ([]byte, bool) {
 	head, ok := d.src.slice(rva, 4)
 	if !ok {
 		return nil, false
 	}
 	b, ok := d.src.slice(rva+4, uint64(d.Order.Uint32(head)))
-	return b, ok && d.texts.take(len(b))
+	return b, ok && texts.take(len(b))
 }
 
 // fixedUTF16 is the text in a fixed array that ends at the first 0.

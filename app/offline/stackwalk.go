@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -25,6 +26,10 @@ import (
 
 // maxExtra bounds the file of annotations that --evil-json names.
 const maxExtra = 64 << 20
+
+// memoryBase and nearly four times the size of a dump is the memory that garbage is
+// kept within; the program itself takes some 40 MB more.
+const memoryBase = 20 << 20
 
 // Stackwalk is the command stackwalk: prints the stacks of a minidump.
 func Stackwalk() *cli.Command {
@@ -119,25 +124,21 @@ func stackwalkDump(c *cli.Context) error {
 	}
 	r.close = func() {}
 	defer func() { r.close() }()
-	state, err := r.walk(c.Context, options, reading)
-	if err != nil {
-		return err
-	}
-	return r.write(state)
+	return r.walk(c.Context, options, reading)
 }
 
-// walk reads the dump and walks it.
-func (r *stackwalkRun) walk(ctx context.Context, o stackwalk.Options, reading symbols.Reading) (*stackwalk.State, error) {
+// walk reads the dump, walks it and prints what it finds.
+func (r *stackwalkRun) walk(ctx context.Context, o stackwalk.Options, reading symbols.Reading) error {
 	c := r.c
 	if path := c.String("evil-json"); path != "" {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, fault.As(fault.Invalid, err, "--evil-json")
+			return fault.As(fault.Invalid, err, "--evil-json")
 		}
 		o.Extra, err = io.ReadAll(io.LimitReader(f, maxExtra))
 		f.Close()
 		if err != nil {
-			return nil, fault.As(fault.Invalid, err, "--evil-json")
+			return fault.As(fault.Invalid, err, "--evil-json")
 		}
 	}
 	f, err := os.Open(c.Args().First())
@@ -146,38 +147,52 @@ func (r *stackwalkRun) walk(ctx context.Context, o stackwalk.Options, reading sy
 		if errors.Is(err, fs.ErrNotExist) {
 			name, text = "FileNotFound", "File not found"
 		}
-		return nil, r.fail(name, "reading", text)
+		return r.fail(name, "reading", text)
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil || st.IsDir() {
-		return nil, r.fail("IoError", "reading", c.Args().First()+" is no file")
-	}
-	d, err := minidump.Read(f, st.Size())
-	if err != nil {
-		return nil, r.fail(formatName(err, "IoError"), "reading", err.Error())
+		return r.fail("IoError", "reading", c.Args().First()+" is no file")
 	}
 	source, closeSource := r.source(reading)
 	r.close = closeSource
 	binaries := fetch.NewBinaries(fetch.BinaryOptions{Paths: slices.Concat(c.StringSlice("binaries-path"), r.symbolPaths())})
+	defer binaries.Close() // files that were read
 	o.Binaries = binaries
-	s, err := stackwalk.Walk(ctx, d, source, o)
-	_ = binaries.Close() // files that were read
+	if source == nil {
+		// Symbols take what they take, but a dump alone no more than its size
+		// allows, garbage included.
+		before := debug.SetMemoryLimit(memoryBase + 15*st.Size()/4)
+		r.close = func() { debug.SetMemoryLimit(before) }
+	}
+	d, err := minidump.Read(f, st.Size())
 	if err != nil {
-		return nil, r.fail(formatName(err, "Internal"), "processing", err.Error())
+		return r.fail(formatName(err, "IoError"), "reading", err.Error())
+	}
+	if err = d.Usable(); err == nil {
+		err = r.print(ctx, d, source, o)
+	}
+	var broken *walkError
+	if errors.As(err, &broken) || d.Usable() != nil {
+		return r.fail(formatName(err, "Internal"), "processing", err.Error())
 	}
 	if r.verbosity >= 2 {
 		for _, e := range d.Errors {
 			fmt.Fprintln(r.log, "WARN", e)
 		}
 	}
-	return s, nil
+	return err
 }
 
 // symbolPaths are the directories and files that were given.
 func (r *stackwalkRun) symbolPaths() []string {
 	return slices.Concat(r.c.StringSlice("symbols-path"), r.c.Args().Tail())
 }
+
+// walkError is an error of the walk and not of what it is written to.
+type walkError struct{ error }
+
+func (e *walkError) Unwrap() error { return e.error }
 
 // source is where symbols come from; nil when no place is given.
 func (r *stackwalkRun) source(reading symbols.Reading) (stackwalk.SymbolSource, func()) {
@@ -203,8 +218,8 @@ func (r *stackwalkRun) source(reading symbols.Reading) (stackwalk.SymbolSource, 
 	}
 }
 
-// write prints the state in the form that the flags ask for.
-func (r *stackwalkRun) write(s *stackwalk.State) (err error) {
+// print walks the dump and prints it in the form that the flags ask for.
+func (r *stackwalkRun) print(ctx context.Context, d *minidump.Dump, source stackwalk.SymbolSource, o stackwalk.Options) error {
 	c := r.c
 	out := c.App.Writer
 	if path := c.String("output-file"); path != "" {
@@ -214,6 +229,20 @@ func (r *stackwalkRun) write(s *stackwalk.State) (err error) {
 		}
 		defer f.Close()
 		out = f
+	}
+	text := stackwalk.TextOptions{Brief: c.Bool("brief")}
+	if !c.Bool("json") && !c.IsSet("cyborg") {
+		// Text needs no more than one thread at a time.
+		w := &watchedWriter{w: out}
+		err := stackwalk.WalkText(ctx, d, source, o, w, text)
+		if err != nil && w.err == nil {
+			return &walkError{err}
+		}
+		return err
+	}
+	s, err := stackwalk.Walk(ctx, d, source, o)
+	if err != nil {
+		return &walkError{err}
 	}
 	if path := c.String("cyborg"); path != "" {
 		f, err := os.Create(path)
@@ -231,7 +260,19 @@ func (r *stackwalkRun) write(s *stackwalk.State) (err error) {
 	if c.Bool("json") {
 		return writeStateJSON(out, s, c.Bool("pretty"))
 	}
-	return s.Text(out, stackwalk.TextOptions{Brief: c.Bool("brief")})
+	return s.Text(out, text)
+}
+
+// watchedWriter remembers whether writing failed.
+type watchedWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (w *watchedWriter) Write(b []byte) (int, error) {
+	n, err := w.w.Write(b)
+	w.err = err
+	return n, err
 }
 
 func writeStateJSON(w io.Writer, s *stackwalk.State, pretty bool) error {

@@ -56,13 +56,13 @@ type MemoryDescriptor struct {
 // other in the file.
 type MemoryDescriptor64 struct{ Start, Size uint64 }
 
-// Thread is MINIDUMP_THREAD.
+// Thread is what is used of MINIDUMP_THREAD; between id and TEB it has three
+// words of priorities.
 type Thread struct {
-	ID, SuspendCount        uint32
-	PriorityClass, Priority uint32
-	TEB                     uint64
-	Stack                   MemoryDescriptor
-	Context                 Location
+	ID      uint32
+	TEB     uint64
+	Stack   MemoryDescriptor
+	Context Location
 }
 
 // ThreadName is MINIDUMP_THREAD_NAME; its RVA has 64 bits.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mayday/app/fault"
+	"mayday/minidump/format"
 	"mayday/minidump/synth"
 	"mayday/minidump/unwind"
 	"mayday/symbols"
@@ -62,7 +63,7 @@ func words(size int, at map[int]uint64) []byte {
 func trace(s *State, thread int) string {
 	var b strings.Builder
 	for _, f := range s.Threads[thread].Frames {
-		fmt.Fprintf(&b, "%#x %s\n", f.ModuleOffset, f.Trust)
+		fmt.Fprintf(&b, "%#x %s\n", f.Instruction-s.Modules[f.Module].Base, f.Trust)
 	}
 	return b.String()
 }
@@ -113,7 +114,8 @@ func TestWalkByBinary(t *testing.T) {
 	}
 	for i, want := range []map[string]uint64{{}, {"rbx": 0xb1, "rsp": stack + 0x50}, {"rbx": 0xb1, "rbp": 0x4321, "rsp": stack + uint64(frame) + 16}} {
 		for name, v := range want {
-			if got, ok := s.Threads[0].Frames[i].Registers.Named(name); !ok || got != v {
+			r, _ := format.AMD64.Register(name)
+			if got, ok := s.Threads[0].Registers(i).Get(r); !ok || got != v {
 				t.Errorf("frame %d: %s is %#x (%v), not %#x", i, name, got, ok, v)
 			}
 		}

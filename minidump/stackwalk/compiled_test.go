@@ -183,11 +183,11 @@ func checkProgram(t *testing.T, program string, d *synth.Dump, want []string, st
 	var names []string
 	for i, f := range s.Threads[0].Frames {
 		if f.Trust != unwind.Context && f.Trust != unwind.CFI {
-			t.Errorf("frame %d at %#x was found by %s", i, f.ModuleOffset, f.Trust)
+			t.Errorf("frame %d at %#x was found by %s", i, f.Instruction-s.Modules[f.Module].Base, f.Trust)
 		}
 		name := ""
 		for _, x := range functions {
-			if f.Module == 0 && elf.ST_TYPE(x.Info) == elf.STT_FUNC && f.ModuleOffset+base >= x.Value && f.ModuleOffset+base-x.Value < x.Size {
+			if f.Module == 0 && elf.ST_TYPE(x.Info) == elf.STT_FUNC && f.Instruction-s.Modules[f.Module].Base+base >= x.Value && f.Instruction-s.Modules[f.Module].Base+base-x.Value < x.Size {
 				name, _, _ = strings.Cut(x.Name, ".") // clones have a suffix
 			}
 		}

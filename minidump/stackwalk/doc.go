@@ -12,5 +12,8 @@
 // 0.27; keys of our own are added only when they have something to say:
 // "truncated" where a limit ended a walk,
 // "loaded_binary" of a module whose own file helped to unwind it, "dump_errors" for broken parts,
-// "crashpad" for Crashpad's annotations, "assertion_info".
+// "crashpad" for what Crashpad tells of process and modules and
+// "crashpad_annotations" for all annotations by name, "assertion_info"; of a
+// module "symbol_error" where its symbols could not be had, "symbol_problems"
+// where lines of them broke the rules.
 package stackwalk

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -60,6 +61,31 @@ func TestJSONKeysAreSorted(t *testing.T) {
 		b := s.AppendJSON(nil)
 		if got := normalJSON(b); !bytes.Equal(got, b) {
 			t.Errorf("keys are not sorted or a text is written otherwise:\n%s\n%s", firstDifference(got, b), firstDifference(b, got))
+		}
+	}
+}
+
+// What is written piece by piece is what is made at once.
+func TestJSONIsStreamed(t *testing.T) {
+	name := strings.Repeat("näme \"[{,: €\\ \x01", 3*maxPending/16)
+	list := append(states(t), &State{RequestingThread: -1, Threads: []Thread{{Name: &name}, {}}, SoftErrors: normalJSON([]byte(`{"a":[],"b":{},"c":[{"d":"]"}]}`))})
+	for i, s := range list {
+		var got, pretty, want bytes.Buffer
+		if err := s.JSON(&got, false); err != nil {
+			t.Fatal(err)
+		}
+		whole := s.AppendJSON(nil)
+		if !bytes.Equal(got.Bytes(), whole) {
+			t.Errorf("state %d: streamed %s", i, firstDifference(got.Bytes(), whole))
+		}
+		if err := s.JSON(&pretty, true); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Indent(&want, whole, "", "  "); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(pretty.Bytes(), want.Bytes()) {
+			t.Errorf("state %d: indented %s, want %s", i, firstDifference(pretty.Bytes(), want.Bytes()), firstDifference(want.Bytes(), pretty.Bytes()))
 		}
 	}
 }

@@ -42,6 +42,10 @@ func parseExtra(b []byte) *extra {
 	return e
 }
 
+// maxSoftErrors is how long a list of soft errors is read; crash reporters
+// write some kilobytes.
+const maxSoftErrors = 256 << 10
+
 // maxDepth is how deep JSON may be nested that is passed on; deeper texts count
 // as broken.
 const maxDepth = 127

@@ -1,14 +1,13 @@
 package stackwalk
 
 import (
-	"bytes"
-	"encoding/json"
 	"io"
 	"slices"
 	"strconv"
 	"unicode/utf8"
 
 	"mayday/minidump"
+	"mayday/minidump/format"
 	"mayday/minidump/unwind"
 	"mayday/symbols"
 )
@@ -16,18 +15,13 @@ import (
 // JSON writes the state in minidump-stackwalk's schema, with keys in
 // alphabetical order; pretty indents it by two spaces.
 func (s *State) JSON(w io.Writer, pretty bool) error {
-	if !pretty {
-		e := &encoder{width: 2 * s.System.CPU.PointerSize(), w: w}
-		e.state(s)
-		e.flush(0, 0)
-		return e.err
+	e := &encoder{width: 2 * s.System.CPU.PointerSize(), w: w}
+	if pretty {
+		e.w = &indenter{w: w}
 	}
-	var out bytes.Buffer
-	if err := json.Indent(&out, s.AppendJSON(nil), "", "  "); err != nil {
-		return err
-	}
-	_, err := w.Write(out.Bytes())
-	return err
+	e.state(s)
+	e.flush(0, 0)
+	return e.err
 }
 
 // MarshalJSON implements json.Marshaler.
@@ -35,7 +29,12 @@ func (s *State) MarshalJSON() ([]byte, error) { return s.AppendJSON(nil), nil }
 
 // AppendJSON adds the compact JSON to b.
 func (s *State) AppendJSON(b []byte) []byte {
-	e := &encoder{b: b, width: 2 * s.System.CPU.PointerSize()}
+	frames := 0
+	for i := range s.Threads {
+		frames += len(s.Threads[i].stack().Frames)
+	}
+	const frame, module = 500, 350 // bytes of a usual one
+	e := &encoder{b: slices.Grow(b, frame*frames+module*len(s.Modules)+8<<10), width: 2 * s.System.CPU.PointerSize()}
 	e.state(s)
 	return e.b
 }
@@ -63,7 +62,7 @@ func (e *encoder) flush(limit, kept int) {
 }
 
 // maxPending is how much JSON is held before it is written.
-const maxPending = 1 << 20
+const maxPending = 64 << 10
 
 func (e *encoder) key(k string) {
 	if c := e.b[len(e.b)-1]; c != '{' {
@@ -78,6 +77,7 @@ func (e *encoder) key(k string) {
 func (e *encoder) item(i int) {
 	if i > 0 {
 		e.b = append(e.b, ',')
+		e.flush(maxPending, 1)
 	}
 }
 
@@ -103,6 +103,20 @@ func (e *encoder) hex(v uint64, width int) {
 // JSON demands and nothing else.
 func (e *encoder) text(s string) {
 	e.b = append(e.b, '"')
+	for len(s) > maxPending {
+		n := maxPending
+		for i := 1; i < utf8.UTFMax && !utf8.RuneStart(s[n]); i++ {
+			n--
+		}
+		e.escape(s[:n])
+		e.flush(maxPending, 1)
+		s = s[n:]
+	}
+	e.escape(s)
+	e.b = append(e.b, '"')
+}
+
+func (e *encoder) escape(s string) {
 	from := 0
 	for i := 0; i < len(s); {
 		c := s[i]
@@ -139,7 +153,7 @@ func (e *encoder) text(s string) {
 		i++
 		from = i
 	}
-	e.b = append(append(e.b, s[from:]...), '"')
+	e.b = append(e.b, s[from:]...)
 }
 
 // optional writes a string, null for "".
@@ -168,13 +182,15 @@ func (e *encoder) state(s *State) {
 	}
 	e.key("crash_info")
 	e.crash(s)
-	if t := s.RequestingThread; t >= 0 && len(s.Threads[t].Frames) > 0 {
+	if t := s.RequestingThread; t >= 0 && len(s.Threads[t].stack().Frames) > 0 {
 		e.key("crashing_thread")
 		e.thread(s, t, true)
 	}
 	if s.Crashpad != nil {
 		e.key("crashpad")
 		e.crashpad(s.Crashpad)
+		e.key("crashpad_annotations")
+		e.annotations(s.Crashpad.All())
 	}
 	if len(s.Errors) > 0 {
 		e.key("dump_errors")
@@ -240,7 +256,6 @@ func (e *encoder) state(s *State) {
 	for i := range s.Threads {
 		e.item(i)
 		e.thread(s, i, false)
-		e.flush(maxPending, 1)
 	}
 	e.raw("]")
 	if s.Truncated != "" {
@@ -275,19 +290,19 @@ func (e *encoder) system(s *SystemInfo) {
 
 // thread writes a thread; crashing adds what only the crashing thread has.
 func (e *encoder) thread(s *State, i int, crashing bool) {
-	t := &s.Threads[i]
+	t, k := &s.Threads[i], s.Threads[i].stack()
 	e.raw("{")
 	e.key("frame_count")
-	e.number(uint64(len(t.Frames)))
+	e.number(uint64(len(k.Frames)))
 	e.key("frames")
 	e.raw("[")
-	for j := range t.Frames {
+	for j := range k.Frames {
 		e.item(j)
-		e.frame(s, &t.Frames[j], j, crashing && j == 0)
+		e.frame(s, k, j, crashing && j == 0)
 	}
 	e.raw("]")
 	e.key("last_error_value")
-	e.optional(t.LastError)
+	e.optional(t.LastError())
 	e.key("thread_id")
 	e.number(uint64(t.ID))
 	e.key("thread_name")
@@ -300,14 +315,15 @@ func (e *encoder) thread(s *State, i int, crashing bool) {
 		e.key("threads_index")
 		e.number(uint64(i))
 	}
-	if t.Truncated != "" {
+	if k.Truncated != "" {
 		e.key("truncated")
-		e.text(t.Truncated)
+		e.text(k.Truncated)
 	}
 	e.raw("}")
 }
 
-func (e *encoder) frame(s *State, f *Frame, n int, registers bool) {
+func (e *encoder) frame(s *State, k *Stack, n int, registers bool) {
+	f := &k.Frames[n]
 	e.raw(`{"file":`)
 	e.maybe(f.File, f.HasFile)
 	e.raw(`,"frame":`)
@@ -334,15 +350,16 @@ func (e *encoder) frame(s *State, f *Frame, n int, registers bool) {
 	if f.Module == unwind.NoModule {
 		e.raw(`null,"module_offset":null`)
 	} else {
-		e.text(symbols.Leaf(s.Modules[f.Module].Name))
+		m := &s.Modules[f.Module]
+		e.text(symbols.Leaf(m.Name))
 		e.raw(`,"module_offset":`)
-		e.address(f.ModuleOffset)
+		e.address(f.Instruction - m.Base)
 	}
 	e.raw(`,"offset":`)
 	e.address(f.Instruction)
 	if registers {
 		e.raw(`,"registers":`)
-		e.registerValues(f)
+		e.registerValues(s.System.CPU, k.Registers(n))
 	}
 	e.raw(`,"trust":"`)
 	e.raw(f.Trust.String())
@@ -395,19 +412,17 @@ func (e *encoder) unloadedHits(hits []UnloadedHit) {
 }
 
 // registerValues writes the known registers in the order of their names.
-func (e *encoder) registerValues(f *Frame) {
+func (e *encoder) registerValues(cpu format.CPU, known Registers) {
 	e.raw("{")
-	if c := f.Registers; c != nil {
-		order := make([]int, c.CPU.RegisterCount())
-		for i := range order {
-			order[i] = i
-		}
-		slices.SortFunc(order, func(a, b int) int { return compareNames(c.CPU, a, b) })
-		for _, r := range order {
-			if v, ok := c.Get(register(r)); ok {
-				e.key(c.CPU.RegisterName(register(r)))
-				e.hex(v, 2*c.CPU.RegisterWidth(register(r)))
-			}
+	order := make([]int, cpu.RegisterCount())
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return compareNames(cpu, a, b) })
+	for _, r := range order {
+		if v, ok := known.Get(register(r)); ok {
+			e.key(cpu.RegisterName(register(r)))
+			e.hex(v, 2*cpu.RegisterWidth(register(r)))
 		}
 	}
 	e.raw("}")
@@ -461,6 +476,10 @@ func (e *encoder) module(s *State, m *Module) {
 		e.key("symbol_error")
 		e.text(m.Symbols.Error)
 	}
+	if m.Symbols.Corrupt {
+		e.key("symbol_problems")
+		e.problems(&m.Symbols.Verdict)
+	}
 	e.key("symbol_url")
 	e.optional(m.Symbols.URL)
 	e.key("version")
@@ -470,8 +489,8 @@ func (e *encoder) module(s *State, m *Module) {
 
 func (e *encoder) unloaded(s *State) {
 	e.raw("[")
-	for i := range s.Unloaded {
-		u := &s.Unloaded[i]
+	for i := range s.Unloaded.Len() {
+		u := s.Unloaded.At(i)
 		e.item(i)
 		e.raw("{")
 		e.key("base_addr")
@@ -490,15 +509,16 @@ func (e *encoder) unloaded(s *State) {
 	e.raw("]")
 }
 
-func (e *encoder) handles(list []minidump.Handle) {
+func (e *encoder) handles(list *minidump.Handles) {
 	if list == nil {
 		e.null()
 		return
 	}
 	e.raw("[")
-	for i := range list {
-		h := &list[i]
+	i := 0
+	for h := range list.All() {
 		e.item(i)
+		i++
 		e.raw("{")
 		e.key("handle")
 		e.number(h.Raw.Handle)

@@ -9,6 +9,7 @@ import (
 	"mayday/minidump"
 	"mayday/minidump/analysis"
 	"mayday/minidump/format"
+	"mayday/symbols"
 )
 
 func register(r int) format.Register { return format.Register(r) }
@@ -240,6 +241,25 @@ func (e *encoder) assertion(a *minidump.Assertion) {
 	e.key("line")
 	e.number(uint64(a.Line))
 	e.raw("}")
+}
+
+// problems says which lines of a symbol file broke the rules of its format: the
+// first one by the strict rules, and those that had to be skipped.
+func (e *encoder) problems(v *symbols.Verdict) {
+	e.raw(`{"first_line":`)
+	if v.Strict == 0 {
+		e.null()
+	} else {
+		e.number(v.Strict)
+	}
+	e.raw(`,"skipped":`)
+	e.number(v.Skipped)
+	e.raw(`,"skipped_lines":[`)
+	for i, n := range v.SkippedLines {
+		e.item(i)
+		e.number(n)
+	}
+	e.raw("]}")
 }
 
 func (e *encoder) crashpad(p *minidump.CrashpadInfo) {

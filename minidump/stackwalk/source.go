@@ -25,6 +25,8 @@ type Loaded struct {
 	// Corrupt says that the file broke the rules of its format; it may be usable
 	// in part.
 	Corrupt bool
+	// Verdict says which lines of a corrupt file broke the rules.
+	Verdict symbols.Verdict
 	// URL is where the file was downloaded from, "" if it was at hand.
 	URL string
 	// DebugFile and DebugID are set when the source found them out by the code
@@ -45,7 +47,9 @@ type SymbolStats struct {
 	// that its format was broken. All are false for a module that no frame and
 	// no possible return address lay in.
 	Loaded, Missing, Corrupt bool
-	URL                      string
+	// Verdict says which lines of a corrupt file broke the rules.
+	Verdict symbols.Verdict
+	URL     string
 	// Error is why the file could not be had, when that is more than that there
 	// is none.
 	Error string
@@ -58,22 +62,88 @@ type SymbolStats struct {
 type modules struct {
 	dump   *minidump.Dump
 	source SymbolSource // nil when there are no symbols at all
+	best   bool
 	// binaries are the files of the modules, nil when there are none.
 	binaries *binaries
 
 	mu     sync.Mutex // guards what follows
 	loaded map[symbols.ModuleID]*slot
-	stats  map[string]SymbolStats // by the leaf of the code file
+	stats  map[string]*SymbolStats // by the leaf of the code file
 }
 
 // slot holds the symbols of one module; done closes when they are there.
 type slot struct {
 	done    chan struct{}
-	symbols Symbols
+	symbols *answers
 }
 
-func newModules(d *minidump.Dump, source SymbolSource) *modules {
-	return &modules{dump: d, source: source, loaded: map[symbols.ModuleID]*slot{}, stats: map[string]SymbolStats{}}
+// answers keeps what the symbols of a module answered: a walk asks of one
+// address whether a function covers it, how to unwind it and what it is called,
+// and the same addresses come up in many threads and in recursion. Only one
+// goroutine may use it at a time.
+type answers struct {
+	Symbols
+	best  bool
+	found map[uint64]*answer // by offset
+	cfi   map[uint64]symbols.CFI
+}
+
+type answer struct {
+	function symbols.Function
+	place    Place
+}
+
+// maxAnswers bounds what is kept of a module's answers; stacks have some
+// thousand different addresses.
+const maxAnswers = 64 << 10
+
+func newAnswers(s Symbols, best bool) *answers {
+	return &answers{Symbols: s, best: best, found: map[uint64]*answer{}, cfi: map[uint64]symbols.CFI{}}
+}
+
+// at is what covers offset, nil when nothing does.
+func (a *answers) at(offset uint64) *answer {
+	if found := a.found[offset]; found != nil {
+		return found
+	}
+	l, ok := a.Locate(offset)
+	if !ok {
+		return nil
+	}
+	found := &answer{l.Function, Place{HasFunction: true, Function: l.Name, FunctionOffset: offset - l.Address,
+		HasFile: l.HasFile, File: l.File, HasLine: l.HasLine, Line: l.Line, Inlines: l.Inlines}}
+	if len(a.found) < maxAnswers {
+		a.found[offset] = found
+	}
+	return found
+}
+
+// Function implements unwind.Symbols. In parity a function may cover an address
+// of which Locate says nothing.
+func (a *answers) Function(offset uint64) (symbols.Function, bool) {
+	if !a.best {
+		return a.Symbols.Function(offset)
+	}
+	if found := a.at(offset); found != nil {
+		return found.function, true
+	}
+	return symbols.Function{}, false
+}
+
+// CFI implements unwind.Symbols.
+func (a *answers) CFI(offset uint64) (symbols.CFI, bool) {
+	if c, ok := a.cfi[offset]; ok {
+		return c, true
+	}
+	c, ok := a.Symbols.CFI(offset)
+	if ok && len(a.cfi) < maxAnswers {
+		a.cfi[offset] = c
+	}
+	return c, ok
+}
+
+func newModules(d *minidump.Dump, source SymbolSource, best bool) *modules {
+	return &modules{dump: d, source: source, best: best, loaded: map[symbols.ModuleID]*slot{}, stats: map[string]*SymbolStats{}}
 }
 
 // Find implements unwind.Modules.
@@ -97,7 +167,7 @@ func (m *modules) Symbols(ctx context.Context, module int) unwind.Symbols {
 }
 
 // of returns the symbols of a module, nil when there are none.
-func (m *modules) of(ctx context.Context, module int) Symbols {
+func (m *modules) of(ctx context.Context, module int) *answers {
 	if m.source == nil {
 		return nil
 	}
@@ -120,7 +190,7 @@ func (m *modules) of(ctx context.Context, module int) Symbols {
 	defer close(s.done)
 
 	l, err := m.source.Symbols(ctx, id)
-	stats := SymbolStats{}
+	stats := &SymbolStats{}
 	switch {
 	case err != nil:
 		stats.Missing = true
@@ -130,8 +200,10 @@ func (m *modules) of(ctx context.Context, module int) Symbols {
 	case l == nil:
 		stats.Missing = true
 	default:
-		s.symbols = l.Symbols
-		stats = SymbolStats{Loaded: true, Corrupt: l.Corrupt, URL: l.URL, DebugFile: l.DebugFile, DebugID: l.DebugID}
+		if l.Symbols != nil {
+			s.symbols = newAnswers(l.Symbols, m.best)
+		}
+		stats = &SymbolStats{Loaded: true, Corrupt: l.Corrupt, Verdict: l.Verdict, URL: l.URL, DebugFile: l.DebugFile, DebugID: l.DebugID}
 	}
 	m.mu.Lock()
 	// Modules of one name share what is said about them, as ever.

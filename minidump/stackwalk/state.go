@@ -1,11 +1,14 @@
 package stackwalk
 
 import (
+	"iter"
+	"math/bits"
 	"time"
 
 	"mayday/minidump"
 	"mayday/minidump/analysis"
 	"mayday/minidump/format"
+	"mayday/minidump/reason"
 	"mayday/minidump/unwind"
 	"mayday/symbols"
 )
@@ -19,9 +22,8 @@ type State struct {
 	RequestingThread int
 	Threads          []Thread
 	Modules          []Module
-	Unloaded         []minidump.UnloadedModule
-	UnloadedOrder    []int // numbers of Unloaded by address
-	Handles          []minidump.Handle
+	Unloaded         *minidump.UnloadedModules
+	Handles          *minidump.Handles
 
 	PID    *uint32
 	Uptime *time.Duration
@@ -46,8 +48,7 @@ type State struct {
 	// Comments are texts that the dump's writer added.
 	Comments []string
 
-	mainBase  uint64
-	moduleIdx []int // numbers of Modules by address
+	modulesByAddress iter.Seq[int] // numbers of Modules
 }
 
 // SystemInfo describes the machine.
@@ -71,25 +72,61 @@ type CrashInfo struct {
 
 // Thread is one thread and its call stack.
 type Thread struct {
-	ID        uint32
-	Name      *string
-	LastError string // "" when it cannot be read
-	Frames    []Frame
-	// Truncated says why the walk ended early, "" if it did not.
-	Truncated string
+	ID           uint32
+	lastError    uint32
+	hasLastError bool
+	Name         *string
+	// Stack may be shared by threads without frames; nil is one without any.
+	*Stack
 }
 
-// Frame is one step of a call stack, innermost first.
+// LastError names the value of GetLastError on Windows, "" when it is not known.
+func (t *Thread) LastError() string {
+	if !t.hasLastError {
+		return ""
+	}
+	return reason.WindowsError(t.lastError)
+}
+
+// Stack are the frames of a thread, innermost first. There may be very many:
+// what frames have in common is kept once.
+type Stack struct {
+	Frames []Frame
+	// Truncated says why the walk ended early, "" if it did not.
+	Truncated string
+
+	registers *[]uint64 // for each frame that has some: which are known, and their values
+}
+
+// stack is never nil.
+func (t *Thread) stack() *Stack {
+	if t.Stack == nil {
+		return &Stack{}
+	}
+	return t.Stack
+}
+
+// Frame is one step of a call stack.
 type Frame struct {
 	// Instruction is the address that was looked up: within the call instruction
-	// in all frames but the first. Return is where the frame goes on.
-	Instruction, Return uint64
-	Trust               unwind.Trust
-	// Module is the number of the module, unwind.NoModule if there is none;
-	// ModuleOffset is the offset of Instruction in it.
-	Module       int
-	ModuleOffset uint64
-	// HasFunction says that symbols cover Instruction; the name may still be "".
+	// in all frames but the first.
+	Instruction uint64
+	// Place is what symbols say of Instruction; it is never nil.
+	*Place
+	// Module is the number of the module, unwind.NoModule if there is none.
+	Module int32
+	Trust  unwind.Trust
+
+	back      uint8  // from Return to Instruction
+	registers uint32 // where they begin in Stack.registers, plus one; 0 for none
+}
+
+// Return is the address at which the frame goes on.
+func (f *Frame) Return() uint64 { return f.Instruction + uint64(f.back) }
+
+// Place is what is known of an address in code.
+type Place struct {
+	// HasFunction says that symbols cover the address; the name may still be "".
 	HasFunction, HasFile, HasLine bool
 	Function                      string
 	FunctionOffset                uint64
@@ -97,9 +134,41 @@ type Frame struct {
 	Line                          uint32
 	Inlines                       []symbols.Inline // innermost first
 	Unloaded                      []UnloadedHit
-	// Registers are those of the first frame of the requesting thread, and of
-	// others when Options asked for them.
-	Registers *format.Context
+}
+
+// Registers are the known registers of a frame: their numbers as a set, and
+// their values in the order of the numbers.
+type Registers struct {
+	Known  uint64
+	Values []uint64
+}
+
+// Get returns the value of a register; it reports false when it is not known.
+func (r Registers) Get(n format.Register) (uint64, bool) {
+	if r.Known>>n&1 == 0 {
+		return 0, false
+	}
+	return r.Values[bits.OnesCount64(r.Known&(1<<n-1))], true
+}
+
+// Registers are the registers of frame n: of the first one of the requesting
+// thread, and of others when Options asked for them.
+func (k *Stack) Registers(n int) Registers {
+	at := k.Frames[n].registers
+	if at == 0 {
+		return Registers{}
+	}
+	values := (*k.registers)[at-1:]
+	return Registers{values[0], values[1 : 1+bits.OnesCount64(values[0])]}
+}
+
+// appendRegisters appends the known registers of c.
+func appendRegisters(b []uint64, c *format.Context) []uint64 {
+	b = append(b, c.Valid)
+	for known := c.Valid; known != 0; known &= known - 1 {
+		b = append(b, c.Values[bits.TrailingZeros64(known)])
+	}
+	return b
 }
 
 // UnloadedHit is an unloaded module that had covered a frame's address.
@@ -111,7 +180,7 @@ type UnloadedHit struct {
 // Module is a loaded module and what became of its symbols.
 type Module struct {
 	*minidump.Module
-	Symbols SymbolStats
+	Symbols *SymbolStats
 	// Binary says that the module's own file was at hand and looked at.
 	Binary bool
 }

@@ -35,11 +35,20 @@ func systemInfo(d *minidump.Dump, o *Options, e *extra) SystemInfo {
 	return s
 }
 
+// maxProcFile is how much is read of a file of /proc or /etc, and maxCPUInfo of
+// /proc/cpuinfo, which has a kilobyte for each CPU: far more than they have.
+const (
+	maxProcFile = 64 << 10
+	maxCPUInfo  = 1 << 20
+)
+
+func head(b []byte, n int) []byte { return b[:min(len(b), n)] }
+
 // microcode is the version of the processor's microcode: from /proc/cpuinfo,
 // else from what the crash reporter's client sent along.
 func microcode(d *minidump.Dump, e *extra) *uint64 {
 	text := e.microcode
-	for k, v := range minidump.KeyValues(d.Linux.CPUInfo, ':') {
+	for k, v := range minidump.KeyValues(head(d.Linux.CPUInfo, maxCPUInfo), ':') {
 		if k == "microcode" {
 			text = v
 			break
@@ -66,7 +75,7 @@ func processID(d *minidump.Dump) *uint32 {
 		return nil
 	}
 	id := uint32(0)
-	for k, v := range minidump.KeyValues(d.Linux.Status, ':') {
+	for k, v := range minidump.KeyValues(head(d.Linux.Status, maxProcFile), ':') {
 		if k == "Pid" {
 			n, _ := strconv.ParseUint(v, 10, 32) // unreadable: 0
 			id = uint32(n)
@@ -81,7 +90,7 @@ func lsbRelease(d *minidump.Dump) *LSBRelease {
 		return nil
 	}
 	r := &LSBRelease{}
-	for k, v := range minidump.KeyValues(d.Linux.LSBRelease, '=') {
+	for k, v := range minidump.KeyValues(head(d.Linux.LSBRelease, maxProcFile), '=') {
 		switch k {
 		case "DISTRIB_ID", "ID":
 			r.ID = v
@@ -105,7 +114,7 @@ func limits(d *minidump.Dump) []Limit {
 	out := []Limit{}
 	at := map[string]int{}
 	first := true
-	for line := range strings.Lines(string(d.Linux.Limits)) {
+	for line := range strings.Lines(string(head(d.Linux.Limits, maxProcFile))) {
 		if first {
 			first = false
 			continue

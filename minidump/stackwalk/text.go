@@ -3,12 +3,16 @@ package stackwalk
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
+	"mayday/minidump"
 	"mayday/minidump/analysis"
+	"mayday/minidump/format"
 	"mayday/minidump/unwind"
 	"mayday/symbols"
 )
@@ -21,23 +25,57 @@ type TextOptions struct {
 
 // Text writes the state for people.
 func (s *State) Text(w io.Writer, o TextOptions) error {
-	p := &printer{Writer: bufio.NewWriter(w), digits: 2 * s.System.CPU.PointerSize()}
+	p := newPrinter(w, o)
+	p.begin(s)
+	if t := s.RequestingThread; t >= 0 {
+		p.thread(s, t)
+	}
+	for i := range s.Threads {
+		if i != s.RequestingThread {
+			p.thread(s, i)
+		}
+	}
+	return p.finish(s)
+}
+
+// WalkText walks a dump as Walk does and writes what Text does, thread by
+// thread: so it needs no memory for frames. When it fails nothing is written,
+// unless ctx was cancelled meanwhile.
+func WalkText(ctx context.Context, d *minidump.Dump, source SymbolSource, o Options, w io.Writer, t TextOptions) error {
+	p := newPrinter(w, t)
+	o.each = p.each
+	s, err := Walk(ctx, d, source, o)
+	if err != nil {
+		return err
+	}
+	if !p.begun {
+		p.begin(s)
+	}
+	return p.finish(s)
+}
+
+func newPrinter(w io.Writer, o TextOptions) *printer {
+	return &printer{Writer: bufio.NewWriterSize(w, maxPending), options: o}
+}
+
+func (p *printer) each(s *State, thread int) {
+	if !p.begun {
+		p.begin(s)
+	}
+	p.thread(s, thread)
+}
+
+// begin writes what comes before the threads.
+func (p *printer) begin(s *State) {
+	p.begun, p.digits = true, 2*s.System.CPU.PointerSize()
 	p.system(s)
 	p.crash(s)
 	p.notes(s)
-	if t := s.RequestingThread; t >= 0 {
-		what := "requested dump, did not crash"
-		if s.Crash.Address != nil {
-			what = "crashed"
-		}
-		p.thread(s, t, " ("+what+")")
-	}
-	if !o.Brief {
-		for i := range s.Threads {
-			if i != s.RequestingThread {
-				p.thread(s, i, "")
-			}
-		}
+}
+
+// finish writes what comes after the threads.
+func (p *printer) finish(s *State) error {
+	if !p.options.Brief {
 		p.modules(s)
 	}
 	if s.Truncated != "" {
@@ -55,10 +93,44 @@ func (s *State) Text(w io.Writer, o TextOptions) error {
 // printer writes lines; the first error sticks to the bufio.Writer.
 type printer struct {
 	*bufio.Writer
-	digits int // of an address
+	options TextOptions
+	begun   bool
+	digits  int // of an address
 }
 
 func (p *printer) line(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
+
+// What there may be very much of is written without package fmt.
+
+func (p *printer) text(s string) *printer {
+	p.WriteString(s)
+	return p
+}
+
+func (p *printer) end() { p.WriteByte('\n') }
+
+// number writes a number of at least width characters.
+func (p *printer) number(v uint64, width int) *printer {
+	b := strconv.AppendUint(p.AvailableBuffer(), v, 10)
+	for n := len(b); n < width; n++ {
+		p.WriteByte(' ')
+	}
+	p.Write(strconv.AppendUint(p.AvailableBuffer(), v, 10))
+	return p
+}
+
+// hex writes a hexadecimal number of at least digits digits.
+func (p *printer) hex(v uint64, digits int) *printer {
+	var b [18]byte
+	at := len(b)
+	for ; v > 0 || at > len(b)-digits; v >>= 4 {
+		at--
+		b[at] = "0123456789abcdef"[v&15]
+	}
+	p.WriteString("0x")
+	p.Write(b[at:])
+	return p
+}
 
 func (p *printer) address(v uint64) string { return fmt.Sprintf("0x%0*x", p.digits, v) }
 
@@ -155,10 +227,12 @@ func (p *printer) accesses(c *CrashInfo) {
 			p.line("     Size: Unknown")
 		}
 		if a.Kind != "" {
-			p.line("     Access type: %s", a.Kind)
+			p.line("     Access type: %s", accessNames[a.Kind])
 		}
 	}
 }
+
+var accessNames = map[string]string{analysis.Read: "Read", analysis.Write: "Write", analysis.ReadWrite: "ReadWrite"}
 
 func guardNote(likely bool) string {
 	if likely {
@@ -197,143 +271,178 @@ func (p *printer) notes(s *State) {
 	for _, c := range s.Comments {
 		p.line("Comment: %s", oneLine(c))
 	}
+	if s.PID != nil {
+		p.line("Process id: %d", *s.PID)
+	}
 	if s.Uptime != nil {
 		p.line("Process uptime: %d seconds", int64(s.Uptime.Seconds()))
 	} else {
 		p.line("Process uptime: not available")
 	}
+	if s.MapCount != nil {
+		p.line("Linux memory map count: %d", *s.MapCount)
+	}
+	if c := s.Crashpad; c != nil {
+		p.line("Crashpad report %s, client %s", c.ReportID, c.ClientID)
+		for _, a := range c.All() {
+			if a.Type == format.CrashpadAnnotationString {
+				p.line("  %s: %s", oneLine(a.Name), oneLine(a.Value))
+			}
+		}
+	}
+	if s.SoftErrors != nil {
+		p.line("Soft errors: %s", oneLine(string(s.SoftErrors)))
+	}
 	p.line("")
 }
 
-func (p *printer) thread(s *State, i int, note string) {
-	t := &s.Threads[i]
-	name := ""
-	if t.Name != nil {
-		name = oneLine(*t.Name)
+func (p *printer) thread(s *State, i int) {
+	note := ""
+	switch {
+	case i != s.RequestingThread:
+		if p.options.Brief {
+			return
+		}
+	case s.Crash.Address != nil:
+		note = " (crashed)"
+	default:
+		note = " (requested dump, did not crash)"
 	}
-	p.line("Thread %d %s%s - tid: %d", i, name, note, t.ID)
-	if len(t.Frames) == 0 {
-		p.line(" <no frames>")
+	t, stack := &s.Threads[i], s.Threads[i].stack()
+	p.text("Thread ").number(uint64(i), 0).text(" ")
+	if t.Name != nil {
+		p.text(oneLine(*t.Name))
+	}
+	p.text(note).text(" - tid: ").number(uint64(t.ID), 0).end()
+	if len(stack.Frames) == 0 {
+		p.text(" <no frames>").end()
 	}
 	n := 0
-	for j := range t.Frames {
-		f := &t.Frames[j]
+	for j := range stack.Frames {
+		f := &stack.Frames[j]
 		for k := range f.Inlines {
 			in := &f.Inlines[k]
-			p.line("%2d  %s%s%s", n, p.where(s, f, in.Function), source(in.File, in.HasFile, in.Line, in.HasLine), "")
-			p.line("    Found by: inlining")
+			p.number(uint64(n), 2).text("  ").text(s.leaf(f)).text("!").text(oneLine(in.Function))
+			p.source(in.File, in.HasFile, in.Line, in.HasLine).end()
+			p.text("    Found by: inlining").end()
 			n++
 		}
-		p.frame(s, f, n)
+		p.frame(s, f, n, stack.Registers(j))
 		n++
 	}
-	if t.Truncated != "" {
-		p.line("    The walk was ended here: %s", t.Truncated)
+	if stack.Truncated != "" {
+		p.text("    The walk was ended here: ").text(stack.Truncated).end()
 	}
-	p.line("")
+	p.end()
 }
 
-// where names the module and function of a frame.
-func (p *printer) where(s *State, f *Frame, function string) string {
-	module := oneLine(symbols.Leaf(s.Modules[f.Module].Name))
-	return module + "!" + oneLine(function)
-}
+// leaf is the file name of a frame's module.
+func (s *State) leaf(f *Frame) string { return oneLine(symbols.Leaf(s.Modules[f.Module].Name)) }
 
-func source(file string, hasFile bool, line uint32, hasLine bool) string {
-	switch {
-	case hasFile && hasLine:
-		return fmt.Sprintf(" [%s : %d]", oneLine(symbols.Leaf(file)), line)
-	case hasFile:
-		return fmt.Sprintf(" [%s]", oneLine(symbols.Leaf(file)))
+func (p *printer) source(file string, hasFile bool, line uint32, hasLine bool) *printer {
+	if hasFile {
+		p.text(" [").text(oneLine(symbols.Leaf(file)))
+		if hasLine {
+			p.text(" : ").number(uint64(line), 0)
+		}
+		p.text("]")
 	}
-	return ""
+	return p
 }
 
-func (p *printer) frame(s *State, f *Frame, n int) {
-	switch {
-	case f.Module == unwind.NoModule:
-		p.line("%2d  %s%s", n, p.address(f.Instruction), unloadedNote(f))
-	case !f.HasFunction:
-		p.line("%2d  %s + %#x", n, oneLine(symbols.Leaf(s.Modules[f.Module].Name)), f.ModuleOffset)
-	case f.HasFile:
-		p.line("%2d  %s%s", n, p.where(s, f, f.Function), source(f.File, f.HasFile, f.Line, f.HasLine))
-	default:
-		p.line("%2d  %s + %#x", n, p.where(s, f, f.Function), f.FunctionOffset)
+func (p *printer) frame(s *State, f *Frame, n int, known Registers) {
+	p.number(uint64(n), 2).text("  ")
+	if f.Module == unwind.NoModule {
+		p.hex(f.Instruction, p.digits)
+		p.unloaded(f)
+	} else {
+		p.text(s.leaf(f))
+		if f.HasFunction {
+			p.text("!").text(oneLine(f.Function))
+		}
+		switch {
+		case !f.HasFunction:
+			p.text(" + ").hex(f.Instruction-s.Modules[f.Module].Base, 1)
+		case f.HasFile:
+			p.source(f.File, f.HasFile, f.Line, f.HasLine)
+		default:
+			p.text(" + ").hex(f.FunctionOffset, 1)
+		}
 	}
-	p.registers(f)
-	p.line("    Found by: %s", f.Trust.Description())
+	p.end()
+	p.registers(s.System.CPU, known)
+	p.text("    Found by: ").text(f.Trust.Description()).end()
 }
 
-func unloadedNote(f *Frame) string {
-	var b strings.Builder
+// unloaded names the unloaded modules that had covered a frame's address.
+func (p *printer) unloaded(f *Frame) {
 	for i, h := range f.Unloaded {
 		before := " (unloaded "
 		if i > 0 {
 			before = " | "
 		}
-		fmt.Fprintf(&b, "%s%s@%#x", before, oneLine(symbols.Leaf(h.Name)), h.Offsets[0])
+		p.text(before).text(oneLine(symbols.Leaf(h.Name))).text("@").hex(h.Offsets[0], 1)
 	}
-	if b.Len() > 0 {
-		b.WriteString(")")
+	if len(f.Unloaded) > 0 {
+		p.text(")")
 	}
-	return b.String()
 }
 
 // registers writes the known registers in columns of eighty characters.
-func (p *printer) registers(f *Frame) {
-	c := f.Registers
-	if c == nil {
-		return
-	}
+func (p *printer) registers(cpu format.CPU, known Registers) {
 	width := 0
-	for r := range c.CPU.RegisterCount() {
-		v, ok := c.Get(register(r))
+	for r := range cpu.RegisterCount() {
+		v, ok := known.Get(register(r))
 		if !ok {
 			continue
 		}
-		digits := 2 * c.CPU.RegisterWidth(register(r))
-		text := fmt.Sprintf(" %6s = 0x%0*x", c.CPU.RegisterName(register(r)), digits, v)
-		if width+len(text) > 80 {
-			p.line("")
+		name, digits := cpu.RegisterName(register(r)), 2*cpu.RegisterWidth(register(r))
+		n := 1 + max(len(name), 6) + len(" = 0x") + digits
+		if width+n > 80 {
+			p.end()
 			width = 0
 		}
 		if width == 0 {
-			p.WriteString("  ")
+			p.text("  ")
 			width = 2
 		}
-		p.WriteString(text)
-		width += len(text)
+		p.text("       "[:1+max(6-len(name), 0)]).text(name).text(" = ").hex(v, digits)
+		width += n
 	}
 	if width > 0 {
-		p.line("")
+		p.end()
 	}
 }
 
 func (p *printer) modules(s *State) {
 	p.line("Loaded modules:")
-	for _, i := range s.moduleIdx {
+	byAddress := s.modulesByAddress
+	if byAddress == nil {
+		byAddress = func(func(int) bool) {}
+	}
+	for i := range byAddress {
 		m := &s.Modules[i]
 		leaf := symbols.Leaf(m.Name)
 		note := ""
-		if m.Base == s.mainBase {
+		if m.Base == s.Modules[0].Base {
 			note = "  (main)"
 		}
 		switch {
 		case m.Symbols.Missing:
 			note += "  (no symbols: " + oneLine(symbols.Leaf(m.DebugFile)) + " " + m.DebugID + ")"
 		case m.Symbols.Corrupt:
-			note += "  (broken symbols)"
+			note += "  (broken symbols: line " + strconv.FormatUint(m.Symbols.Verdict.Strict, 10) + ")"
 		}
 		if subject, ok := s.CertSubjects[leaf]; ok {
 			note += " (" + oneLine(subject) + ")"
 		}
-		p.line("%s - %s  %s  %s%s", p.address(m.Base), p.address(m.Base+m.Size-1), oneLine(leaf), cmp.Or(m.Version, "???"), note)
+		p.hex(m.Base, p.digits).text(" - ").hex(m.Base+m.Size-1, p.digits).text("  ").text(oneLine(leaf)).text("  ").text(cmp.Or(m.Version, "???")).text(note).end()
 	}
 	p.line("")
 	p.line("Unloaded modules:")
-	for _, i := range s.UnloadedOrder {
-		u := &s.Unloaded[i]
-		p.line("%s - %s  %s", p.address(u.Base), p.address(u.Base+u.Size-1), oneLine(symbols.Leaf(u.Name)))
+	for i := range s.Unloaded.ByAddress() {
+		u := s.Unloaded.At(i)
+		p.hex(u.Base, p.digits).text(" - ").hex(u.Base+u.Size-1, p.digits).text("  ").text(oneLine(symbols.Leaf(u.Name))).end()
 	}
 	p.line("")
 }

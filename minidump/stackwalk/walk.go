@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math/bits"
 	"runtime/debug"
 	"slices"
 
@@ -29,6 +30,10 @@ type Options struct {
 	// Binaries finds the files of modules themselves, for unwinding by their own
 	// tables; it may be nil, and is not asked under unwind.Parity.
 	Binaries BinarySource
+
+	// each, when set, gets every thread when it has been walked; its stack is
+	// forgotten afterwards.
+	each func(s *State, thread int)
 }
 
 // Walk walks all threads of a dump and names their frames; source may be nil.
@@ -44,17 +49,19 @@ func Walk(ctx context.Context, d *minidump.Dump, source SymbolSource, o Options)
 	if err := d.Usable(); err != nil {
 		return nil, err
 	}
-	w := &walker{ctx: ctx, dump: d, options: &o, modules: newModules(d, source), extra: parseExtra(o.Extra), mappings: d.NewMappings()}
+	w := &walker{ctx: ctx, dump: d, options: &o, modules: newModules(d, source, o.Heuristics == unwind.Best), extra: parseExtra(o.Extra), mappings: d.NewMappings(),
+		none: &Stack{}, spent: &Stack{}, nowhere: &Place{}}
 	if o.Heuristics == unwind.Best {
 		w.modules.binaries = newBinaries(d, o.Binaries)
 	}
 	w.describe()
+	w.analyse()
+	w.listModules()
 	w.walkThreads()
 	if fault.Is(ctx.Err(), fault.Canceled) {
 		return nil, fault.Wrap(ctx.Err(), "walk dump")
 	}
-	w.analyse()
-	w.listModules()
+	w.listSymbols()
 	return &w.state, nil
 }
 
@@ -67,6 +74,12 @@ type walker struct {
 	mappings *minidump.Mappings
 	extra    *extra
 	state    State
+
+	frames      []Frame  // room for those of the thread that is being walked
+	registers   []uint64 // and for theirs
+	none, spent *Stack   // what threads without frames share
+	nowhere     *Place   // what is known of addresses that symbols do not cover
+	names, hits int      // used of maxFrameNames and maxUnloadedHits
 }
 
 // describe fills in what needs no walk.
@@ -78,20 +91,24 @@ func (w *walker) describe() {
 		s.Crash.Address = &a
 	}
 	s.RequestingThread = -1
-	s.Unloaded, s.UnloadedOrder, s.Handles = d.Unloaded, d.UnloadedByAddress(), d.Handles
+	s.Unloaded, s.Handles = d.Unloaded, d.Handles
 	s.PID = processID(d)
 	if up, ok := d.Uptime(); ok {
 		s.Uptime = &up
 	}
 	s.LSBRelease, s.Limits = lsbRelease(d), limits(d)
 	if d.MemoryMaps != nil {
-		n := len(d.MemoryMaps)
+		n := d.MemoryMaps.Len()
 		s.MapCount = &n
 	}
 	s.MacCrashInfo, s.MacBootArgs = d.MacCrashInfo, d.MacBootArgs
-	s.SoftErrors = normalJSON(d.SoftErrors)
 	s.CertSubjects = w.extra.certs
 	s.Assertion, s.Crashpad, s.Comments, s.Errors = d.Assertion, d.Crashpad, d.Comments, d.Errors
+	if n := len(d.SoftErrors); n > maxSoftErrors {
+		s.Errors = append(slices.Clip(s.Errors), &minidump.FormatError{Stream: format.StreamSoftErrors, Detail: fmt.Sprintf("%d bytes are more than the %d that are read", n, maxSoftErrors)})
+	} else {
+		s.SoftErrors = normalJSON(d.SoftErrors)
+	}
 }
 
 func (w *walker) walkThreads() {
@@ -113,14 +130,41 @@ func (w *walker) walkThreads() {
 	if w.options.Heuristics == unwind.Parity {
 		first = -1
 	}
+	if w.options.each != nil {
+		first = w.state.RequestingThread // it is printed first
+	}
 	if first >= 0 {
 		w.thread(u, first)
+		w.done(first)
 	}
 	for i := range d.Threads {
 		if i != first {
 			w.thread(u, i)
+			w.done(i)
 		}
 	}
+}
+
+// done hands a thread out.
+func (w *walker) done(i int) {
+	if w.options.each != nil {
+		w.options.each(&w.state, i)
+		w.state.Threads[i].Stack = w.none
+	}
+}
+
+// cut is a stack of no frames that was truncated; threads share it.
+func (w *walker) cut(truncated string) *Stack {
+	switch {
+	case truncated == "":
+		return w.none
+	case w.spent.Truncated != truncated:
+		w.spent = &Stack{Truncated: truncated}
+	}
+	if w.state.Truncated == "" {
+		w.state.Truncated = truncated
+	}
+	return w.spent
 }
 
 // dumper reports whether a thread is the one that wrote the dump: it has
@@ -133,7 +177,7 @@ func (w *walker) dumper(id uint32) bool {
 // thread describes and walks a thread.
 func (w *walker) thread(u *unwind.Walker, i int) {
 	d, from, to := w.dump, &w.dump.Threads[i], &w.state.Threads[i]
-	to.ID = from.ID()
+	to.ID, to.Stack = from.ID(), w.none
 	if w.dumper(to.ID) {
 		return
 	}
@@ -142,10 +186,11 @@ func (w *walker) thread(u *unwind.Walker, i int) {
 	}
 	if a, ok := d.LastErrorAddress(from); ok {
 		if v, ok := d.Uint(a, 4); ok {
-			to.LastError = reason.WindowsError(uint32(v))
+			to.lastError, to.hasLastError = uint32(v), true
 		}
 	}
-	if to.Truncated = u.Spent(); to.Truncated != "" && i != w.state.RequestingThread {
+	if spent := u.Spent(); spent != "" && i != w.state.RequestingThread {
+		to.Stack = w.cut(spent)
 		return
 	}
 	c, _ := d.Context(from.Raw.Context)
@@ -176,18 +221,58 @@ func (w *walker) walkThread(u *unwind.Walker, from *minidump.Thread, to *Thread,
 	if r := w.dump.ThreadStack(from, c.SP(), 8); r != nil {
 		stack.Base, stack.Bytes = r.Base, r.All()
 	}
-	cs := u.Walk(w.ctx, unwind.Thread{Context: c, Stack: stack})
-	to.Truncated = cs.Truncated
-	if cs.Truncated != "" && w.state.Truncated == "" {
-		w.state.Truncated = fmt.Sprintf("thread %d: %s", to.ID, cs.Truncated)
-	}
-	to.Frames = make([]Frame, len(cs.Frames))
-	for i := range cs.Frames {
-		w.name(&cs.Frames[i], &to.Frames[i])
-		if !w.options.Registers && (i > 0 || to != w.requestingThread()) {
-			to.Frames[i].Registers = nil
+	// Frames are gathered where there is room, and kept without any.
+	frames, registers := w.frames[:0], w.registers[:0]
+	first := to == w.requestingThread()
+	full := false
+	truncated := u.Each(w.ctx, unwind.Thread{Context: c, Stack: stack}, func(f *unwind.Frame) bool {
+		if full = !w.affordable(f); full {
+			return false
 		}
+		at := uint32(0)
+		if f.Registers != nil && (w.options.Registers || first && len(frames) == 0) {
+			registers = appendRegisters(registers, f.Registers)
+			at = uint32(len(registers) - bits.OnesCount64(f.Registers.Valid))
+		}
+		frames = append(frames, Frame{Instruction: f.Instruction, Place: w.place(f), Module: int32(f.Module), Trust: f.Trust,
+			back: uint8(f.Return - f.Instruction), registers: at})
+		return true
+	})
+	if full {
+		truncated = truncatedNames
 	}
+	w.frames, w.registers = frames, registers
+	if len(frames) == 0 {
+		to.Stack = w.cut(truncated)
+		return
+	}
+	to.Stack = &Stack{Frames: slices.Clone(frames), Truncated: truncated}
+	if len(registers) > 0 {
+		known := slices.Clone(registers)
+		to.Stack.registers = &known
+	}
+	if truncated != "" && w.state.Truncated == "" {
+		w.state.Truncated = fmt.Sprintf("thread %d: %s", to.ID, truncated)
+	}
+}
+
+// Limits on what frames repeat of the dump: modules can have names of
+// megabytes, and any number of unloaded modules can have covered an address.
+const (
+	maxFrameNames   = 32 << 20 // bytes; the names of modules under 256 Ki frames of paths of 128 bytes
+	maxUnloadedHits = 64 << 10
+
+	truncatedNames    = "more than 33554432 bytes of module names under frames"
+	truncatedUnloaded = "more than 65536 unloaded modules under frames"
+)
+
+// affordable charges the name of a frame's module.
+func (w *walker) affordable(f *unwind.Frame) bool {
+	if f.Module == unwind.NoModule {
+		return true
+	}
+	w.names += len(w.dump.Modules[f.Module].Name)
+	return w.names <= maxFrameNames
 }
 
 // requestingThread is the thread that the dump is about, nil if none is.
@@ -198,63 +283,73 @@ func (w *walker) requestingThread() *Thread {
 	return &w.state.Threads[w.state.RequestingThread]
 }
 
-// name looks up the function and line of a frame.
-func (w *walker) name(from *unwind.Frame, to *Frame) {
-	*to = Frame{Instruction: from.Instruction, Return: from.Return, Trust: from.Trust, Module: from.Module, Registers: from.Registers}
-	if from.Module == unwind.NoModule {
-		to.Unloaded = w.unloadedAt(from.Instruction)
-		return
+// place looks up the function and line of a frame.
+func (w *walker) place(f *unwind.Frame) *Place {
+	if f.Module == unwind.NoModule {
+		return w.unloadedAt(f.Instruction)
 	}
-	to.ModuleOffset = from.Offset()
-	s := w.modules.of(w.ctx, from.Module)
-	if s == nil {
-		return
+	if s := w.modules.of(w.ctx, f.Module); s != nil {
+		if found := s.at(f.Offset()); found != nil {
+			return &found.place
+		}
 	}
-	l, ok := s.Locate(to.ModuleOffset)
-	if !ok {
-		return
-	}
-	to.HasFunction, to.Function, to.FunctionOffset = true, l.Name, to.ModuleOffset-l.Address
-	to.HasFile, to.File, to.HasLine, to.Line = l.HasFile, l.File, l.HasLine, l.Line
-	to.Inlines = l.Inlines
+	return w.nowhere
 }
 
 // unloadedAt lists the unloaded modules that had covered addr, by name.
-func (w *walker) unloadedAt(addr uint64) []UnloadedHit {
-	var hits []UnloadedHit
-	for _, i := range w.dump.UnloadedAt(addr) {
-		u := &w.dump.Unloaded[i]
-		at := slices.IndexFunc(hits, func(h UnloadedHit) bool { return h.Name == u.Name })
-		if at < 0 {
-			at = len(hits)
-			hits = append(hits, UnloadedHit{Name: u.Name})
+func (w *walker) unloadedAt(addr uint64) *Place {
+	var found []minidump.UnloadedModule
+	for i := range w.dump.Unloaded.Covering(addr) {
+		if w.hits++; w.hits > maxUnloadedHits || w.names > maxFrameNames {
+			if w.state.Truncated == "" {
+				w.state.Truncated = truncatedUnloaded
+			}
+			break
 		}
-		hits[at].Offsets = append(hits[at].Offsets, addr-u.Base)
+		u := w.dump.Unloaded.At(i)
+		w.names += len(u.Name)
+		found = append(found, u)
 	}
-	slices.SortFunc(hits, func(a, b UnloadedHit) int { return cmp.Compare(a.Name, b.Name) })
-	for i := range hits {
-		slices.Sort(hits[i].Offsets)
-		hits[i].Offsets = slices.Compact(hits[i].Offsets)
+	if found == nil {
+		return w.nowhere
 	}
-	return hits
+	slices.SortFunc(found, func(a, b minidump.UnloadedModule) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(addr-a.Base, addr-b.Base))
+	})
+	p := &Place{}
+	for _, u := range found {
+		if n := len(p.Unloaded); n == 0 || p.Unloaded[n-1].Name != u.Name {
+			p.Unloaded = append(p.Unloaded, UnloadedHit{Name: u.Name})
+		}
+		h := &p.Unloaded[len(p.Unloaded)-1]
+		if n := len(h.Offsets); n == 0 || h.Offsets[n-1] != addr-u.Base {
+			h.Offsets = append(h.Offsets, addr-u.Base)
+		}
+	}
+	return p
 }
 
 func (w *walker) listModules() {
 	d, s := w.dump, &w.state
 	s.Modules = make([]Module, len(d.Modules))
-	s.moduleIdx = make([]int, 0, len(d.Modules))
+	unasked := &SymbolStats{}
 	for i := range d.Modules {
-		m := &s.Modules[i]
-		m.Module = &d.Modules[i]
-		m.Symbols = w.modules.stats[symbols.Leaf(m.Name)]
-		m.Binary = w.modules.binaries.used(i)
-		if at, ok := d.ModuleAt(m.Base); ok && at == i {
-			s.moduleIdx = append(s.moduleIdx, i)
-		}
+		s.Modules[i] = Module{Module: &d.Modules[i], Symbols: unasked}
 	}
-	slices.SortFunc(s.moduleIdx, func(a, b int) int { return cmp.Compare(s.Modules[a].Base, s.Modules[b].Base) })
-	if len(s.Modules) > 0 {
-		s.mainBase = s.Modules[0].Base
+	s.modulesByAddress = d.ModulesByAddress()
+}
+
+// listSymbols says of each module what became of its symbols.
+func (w *walker) listSymbols() {
+	if len(w.modules.stats) == 0 && w.modules.binaries == nil {
+		return
+	}
+	for i := range w.state.Modules {
+		m := &w.state.Modules[i]
+		m.Binary = w.modules.binaries.used(i)
+		if stats := w.modules.stats[symbols.Leaf(m.Name)]; stats != nil {
+			m.Symbols = stats
+		}
 	}
 }
 

@@ -87,13 +87,14 @@ func (w *Walker) Spent() string {
 // far are returned with the reason.
 func (w *Walker) Walk(ctx context.Context, t Thread) CallStack {
 	var cs CallStack
-	cs.Truncated = w.Each(ctx, t, func(f *Frame) {
+	cs.Truncated = w.Each(ctx, t, func(f *Frame) bool {
 		out := *f
 		if out.Registers != nil && len(cs.Frames) > 0 {
 			registers := *f.Registers
 			out.Registers = &registers
 		}
 		cs.Frames = append(cs.Frames, out)
+		return true
 	})
 	return cs
 }
@@ -101,8 +102,8 @@ func (w *Walker) Walk(ctx context.Context, t Thread) CallStack {
 // Each walks one thread and hands out its frames one by one, innermost first.
 // A frame and its registers are valid only until each returns: a walk of very
 // many frames need not hold them all. It returns why the walk was ended early,
-// "" if it was not.
-func (w *Walker) Each(ctx context.Context, t Thread, each func(*Frame)) (truncated string) {
+// "" if it was not or each ended it by returning false.
+func (w *Walker) Each(ctx context.Context, t Thread, each func(*Frame) bool) (truncated string) {
 	if t.Context == nil {
 		return ""
 	}
@@ -164,13 +165,15 @@ func (k *walk) begin(ctx context.Context, w *Walker, a *arch, t Thread) {
 	}
 }
 
-func (k *walk) run(t Thread, each func(*Frame)) (truncated string) {
+func (k *walk) run(t Thread, each func(*Frame) bool) (truncated string) {
 	*k.callee = frame{Context: *t.Context, instruction: t.Context.IP(), trust: Context}
 	k.locate(k.callee)
 	var out Frame
 	k.export(&out, k.callee, t.Context.IP())
 	out.Registers = t.Context
-	each(&out)
+	if !each(&out) {
+		return ""
+	}
 	if k.walker.frames.Add(-1) < 0 {
 		return truncatedDump
 	}
@@ -199,7 +202,9 @@ func (k *walk) run(t Thread, each func(*Frame)) (truncated string) {
 		}
 		k.locate(k.caller)
 		k.export(&out, k.caller, ip)
-		each(&out)
+		if !each(&out) {
+			break
+		}
 		k.walker.frames.Add(-1)
 		k.grand, k.callee, k.caller = k.callee, k.caller, k.grand
 		k.grandKnown = true

@@ -113,6 +113,7 @@ func (s *Source) tag(_ context.Context, id symbols.ModuleID) (string, error) {
 type view interface {
 	stackwalk.Symbols
 	Corrupt() bool
+	Verdict() symbols.Verdict
 	Module() symbols.Module
 }
 
@@ -156,7 +157,7 @@ func (s *Source) Symbols(ctx context.Context, id symbols.ModuleID) (*stackwalk.L
 	if err != nil {
 		return nil, err
 	}
-	found.Corrupt, found.URL = v.Corrupt(), v.Module().URL
+	found.Corrupt, found.URL, found.Verdict = v.Corrupt(), v.Module().URL, v.Verdict()
 	if !(found.Corrupt && s.options.Reading == symbols.Parity) {
 		found.Symbols = v
 	}

@@ -28,6 +28,9 @@ func (v View) Corrupt() bool {
 	return v.t.verdict.Skipped != 0
 }
 
+// Verdict says which lines of the file broke the rules.
+func (v View) Verdict() symbols.Verdict { return v.t.verdict }
+
 // unusable reports whether the reading finds nothing in the file at all.
 func (v View) unusable() bool { return v.reading == symbols.Parity && v.t.verdict.Strict != 0 }
 
