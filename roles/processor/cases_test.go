@@ -134,7 +134,9 @@ func differences(want, got any, path string) []string {
 			case !inGot:
 				out = append(out, fmt.Sprintf("%s.%s: missing", path, k))
 			case !inWant:
-				if !slices.Contains([]string{"submission_kind", "signature_lists_version", "upload_file_minidump_content"}, k) {
+				ours := slices.Contains([]string{"submission_kind", "signature_lists_version", "upload_file_minidump_content"}, k) ||
+					path == "index.processed_crash" && k == "stack" // the frames' text
+				if !ours {
 					out = append(out, fmt.Sprintf("%s.%s: unexpected %.60v", path, k, y))
 				}
 			default:
