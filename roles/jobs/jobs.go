@@ -44,11 +44,12 @@ type Options struct {
 type Jobs struct {
 	Options
 	now       func() time.Time
-	published string // the product versions published last
+	began     time.Time // of this process's jobs
+	published string    // the product versions published last
 }
 
 // New makes the runner.
-func New(o Options) *Jobs { return &Jobs{Options: o, now: time.Now} }
+func New(o Options) *Jobs { return &Jobs{Options: o, now: time.Now, began: time.Now()} }
 
 // Table lists the jobs; `mayday jobs` prints it.
 func (j *Jobs) Table() []Job {

@@ -50,6 +50,7 @@ func TestSweep(t *testing.T) {
 	}
 	forgotten, fresh, queued := save(storage.Accepted, time.Hour), save(storage.Accepted, time.Second), save(storage.Accepted, time.Hour)
 	save(storage.Deferred, time.Hour)
+	save(storage.Accepted, -time.Minute)   // its id is on its way from the collector
 	save(storage.Accepted, 9*24*time.Hour) // before the days looked at
 	done, poisoned := save(storage.Accepted, time.Hour), save(storage.Accepted, time.Hour)
 	if err := crashes.SaveProcessed(t.Context(), done, storage.ProcessedCrash{"uuid": done.String()}); err != nil {

@@ -36,8 +36,8 @@ func (j *Jobs) sweep(ctx context.Context) error {
 				continue
 			}
 			lost, err := j.forgotten(ctx, id)
-			if err == nil && lost && blind {
-				lost, err = j.old(ctx, id)
+			if err == nil && lost {
+				lost, err = j.old(ctx, id, blind)
 			}
 			if err != nil {
 				return err
@@ -74,9 +74,11 @@ func (j *Jobs) forgotten(ctx context.Context, id storage.CrashID) (bool, error) 
 	return false, fault.Wrap(err, "look for verdict %s", id)
 }
 
-// old reports whether a crash came long enough ago that it cannot still be in
-// a queue that does not say what it holds.
-func (j *Jobs) old(ctx context.Context, id storage.CrashID) (bool, error) {
+// old reports whether a crash came long enough ago that its id cannot be on its
+// way to the queue: before this process began, which may be another life of the
+// one that took it, or Age ago. Where the queue does not say what it holds (blind),
+// only the latter counts.
+func (j *Jobs) old(ctx context.Context, id storage.CrashID, blind bool) (bool, error) {
 	raw, err := j.Crashes.Raw(ctx, id)
 	if fault.Is(err, fault.NotFound) {
 		return false, nil // deleted meanwhile
@@ -86,5 +88,5 @@ func (j *Jobs) old(ctx context.Context, id storage.CrashID) (bool, error) {
 	}
 	text, _ := raw["submitted_timestamp"].(string)
 	at, err := time.Parse(time.RFC3339, text)
-	return err != nil || j.now().Sub(at) >= j.Age, nil
+	return err != nil || j.now().Sub(at) >= j.Age || !blind && at.Before(j.began), nil
 }
