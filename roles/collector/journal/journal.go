@@ -208,9 +208,12 @@ func (j *Journal) write() {
 			j.retire()
 		}
 		s := j.current
+		if s != nil {
+			s.take(b)
+		}
 		j.mu.Unlock()
 		if s == nil {
-			s, b.err = j.begin()
+			s, b.err = j.begin(b)
 		}
 		if b.err == nil {
 			b.err = j.append(s, b)
@@ -225,8 +228,15 @@ func (j *Journal) retire() {
 	j.current = nil
 }
 
-// begin makes a segment, or takes one that was used before.
-func (j *Journal) begin() (*segment, error) {
+// take has a batch belong to a segment, which stays until all its crashes are
+// written; mu is held.
+func (s *segment) take(b *batch) {
+	s.open += len(b.records)
+	b.segment = s
+}
+
+// begin makes a segment for a batch, or takes one that was used before.
+func (j *Journal) begin(b *batch) (*segment, error) {
 	j.mu.Lock()
 	var s *segment
 	if n := len(j.spare); n > 0 {
@@ -253,6 +263,7 @@ func (j *Journal) begin() (*segment, error) {
 	}
 	j.mu.Lock()
 	j.current = s
+	s.take(b)
 	j.mu.Unlock()
 	return s, nil
 }
@@ -320,8 +331,6 @@ func (j *Journal) append(s *segment, b *batch) error {
 	defer j.mu.Unlock()
 	s.size += b.size
 	j.bytes += b.size
-	s.open += len(b.records)
-	b.segment = s
 	if err != nil && j.current == s {
 		j.retire()
 	}
@@ -334,7 +343,7 @@ func (j *Journal) append(s *segment, b *batch) error {
 // was freed is removed once nothing comes any more.
 func (j *Journal) Settle(all bool) error {
 	j.mu.Lock()
-	if s := j.current; s != nil && !j.busy && (all || time.Since(s.born) >= segmentAge) {
+	if s := j.current; s != nil && (all || time.Since(s.born) >= segmentAge) {
 		j.retire()
 	}
 	var done []*segment
