@@ -57,13 +57,11 @@ func (c *Collector) keep(ctx context.Context, crash *crash, h *held) error {
 // save writes a crash to the bucket and returns when it is durable there, or in
 // the journal.
 func (c *Collector) save(ctx context.Context, k *crash, raw []byte, h *held) error {
-	if files, ok := k.inMemory(h); ok && c.journal != nil {
-		if e := c.journal.Put(journal.Crash{ID: k.id, Raw: raw, Files: files}); e != nil {
-			defer e.Written()
-			err := c.unsynced.SaveRawJSON(ctx, k.id, raw, k.dumps(h))
-			if broken := e.Wait(); broken == nil || err != nil {
-				return err
-			}
+	if e := c.journaled(k, raw, h); e != nil {
+		defer e.Written()
+		err := c.unsynced.SaveRawJSON(ctx, k.id, raw, k.dumps(h))
+		if broken := e.Wait(); broken == nil || err != nil {
+			return err
 		}
 	}
 	return c.crashes.SaveRawJSON(ctx, k.id, raw, k.dumps(h))
@@ -91,16 +89,20 @@ func (c *Collector) publish(ctx context.Context, crash *crash) error {
 	return nil
 }
 
-// inMemory gives the crash's files if none of them is on disk.
-func (k *crash) inMemory(h *held) ([]journal.File, bool) {
-	out := make([]journal.File, len(k.files))
+// journaled hands a crash to the journal. It gives nil where there is none, or
+// it does not take the crash: it is too large, or has files on disk.
+func (c *Collector) journaled(k *crash, raw []byte, h *held) *journal.Entry {
+	if c.journal == nil {
+		return nil
+	}
+	files := make([]journal.File, len(k.files))
 	for i, f := range k.files {
 		if f.disk != nil {
-			return nil, false
+			return nil
 		}
-		out[i] = journal.File{Name: f.key, Data: h.mem[f.at : f.at+f.size]}
+		files[i] = journal.File{Name: f.key, Data: h.mem[f.at : f.at+f.size]}
 	}
-	return out, true
+	return c.journal.Put(journal.Crash{ID: k.id, Raw: raw, Files: files})
 }
 
 // dumps are the crash's files as the store takes them.

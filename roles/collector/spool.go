@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +15,7 @@ import (
 
 	"mayday/app/fault"
 	"mayday/app/metrics"
+	"mayday/roles/collector/journal"
 	"mayday/roles/collector/throttle"
 	"mayday/storage"
 )
@@ -201,13 +201,13 @@ func (s *spool) put(crash *crash, h *held) (err error) {
 	if err := writeSynced(filepath.Join(temp, rawFile), strings.NewReader(string(text))); err != nil {
 		return err
 	}
-	if err := syncFolder(temp); err != nil {
+	if err := journal.SyncFolder(temp); err != nil {
 		return err
 	}
 	if err := os.Rename(temp, s.path(name)); err != nil {
 		return err
 	}
-	if err := syncFolder(filepath.Join(s.dir, waitingDir)); err != nil {
+	if err := journal.SyncFolder(filepath.Join(s.dir, waitingDir)); err != nil {
 		return err
 	}
 	s.put1()
@@ -231,7 +231,7 @@ func (s *spool) putID(id storage.CrashID) error {
 	path := s.path(entryName(id) + idSuffix)
 	err := writeSynced(path, strings.NewReader(""))
 	if err == nil {
-		err = syncFolder(filepath.Dir(path))
+		err = journal.SyncFolder(filepath.Dir(path))
 	}
 	if err != nil {
 		s.add(0, -entryCost)
@@ -324,16 +324,4 @@ func writeSynced(path string, r io.Reader) error {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
-}
-
-func syncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := f.Sync(); err != nil && !errors.Is(err, fs.ErrInvalid) {
-		return err
-	}
-	return nil
 }

@@ -27,6 +27,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -124,7 +125,7 @@ func Open(dir, root string) (_ *Journal, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fault.As(fault.Unavailable, err, "make folder")
 	}
-	if err := errors.Join(syncFolder(dir), syncFolder(filepath.Dir(dir))); err != nil {
+	if err := errors.Join(SyncFolder(dir), SyncFolder(filepath.Dir(dir))); err != nil {
 		return nil, fault.As(fault.Unavailable, err, "sync folder")
 	}
 	found, err := os.ReadDir(dir)
@@ -251,7 +252,7 @@ func (j *Journal) begin(b *batch) (*segment, error) {
 		if err := s.create(); err != nil {
 			return nil, err
 		}
-		if err := syncFolder(j.dir); err != nil {
+		if err := SyncFolder(j.dir); err != nil {
 			s.remove()
 			return nil, err
 		}
@@ -278,7 +279,7 @@ func (j *Journal) provide() error {
 	}
 	s := j.file()
 	j.mu.Unlock()
-	if err := errors.Join(s.create(), syncFolder(j.dir)); err != nil {
+	if err := errors.Join(s.create(), SyncFolder(j.dir)); err != nil {
 		return err
 	}
 	j.mu.Lock()
@@ -559,11 +560,16 @@ func bootID() string {
 	return id
 }
 
-func syncFolder(dir string) error {
+// SyncFolder puts the entries of a folder on disk, where its file system syncs
+// folders at all.
+func SyncFolder(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return f.Sync()
+	if err := f.Sync(); err != nil && !errors.Is(err, fs.ErrInvalid) {
+		return err
+	}
+	return nil
 }
