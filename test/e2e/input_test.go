@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mayday/test/process"
 )
 
 // A crash with symbols goes in, and a report with names comes out, for a
@@ -142,18 +144,19 @@ func TestBadInput(t *testing.T) {
 }
 
 // residentKB is how much memory a process uses.
-func residentKB(t *testing.T, pid int) int {
+func residentKB(t *testing.T, pid int) int { return int(memoryOf(t, pid).Resident >> 10) }
+
+// memoryOf skips the test where there is no /proc.
+func memoryOf(t *testing.T, pid int) process.Memory {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
+	if _, err := os.Stat("/proc/self/status"); err != nil {
 		t.Skip("no /proc to read memory from: " + err.Error())
 	}
-	_, rest, _ := strings.Cut(string(text), "VmRSS:")
-	kb, err := strconv.Atoi(strings.Fields(rest)[0])
+	memory, err := process.MemoryOf(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return kb
+	return memory
 }
 
 // An idle server is small, and answers its first page at once.

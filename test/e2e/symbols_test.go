@@ -211,18 +211,7 @@ func TestSymbolUploadMemory(t *testing.T) {
 }
 
 // peakKB is how much memory a process used at most.
-func peakKB(t *testing.T, pid int) (kb int) {
-	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		t.Skip("no /proc to read memory from: " + err.Error())
-	}
-	_, rest, _ := strings.Cut(string(text), "VmHWM:")
-	if _, err := fmt.Sscan(rest, &kb); err != nil {
-		t.Fatal(err)
-	}
-	return kb
-}
+func peakKB(t *testing.T, pid int) int { return int(memoryOf(t, pid).Peak >> 10) }
 
 // gdb, which knows nothing of a stripped program but its build id, gets
 // functions and lines from a running instance.

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"mayday/test/process"
 )
 
 const (
@@ -320,8 +322,8 @@ func (w *watch) look(ctx context.Context, start time.Time) float64 {
 	w.mu.Unlock()
 	waiting := max(0, float64(answered)-(now-w.before))
 	memory := ""
-	if peak, err := peakMemory(w.pid); w.pid > 0 && err == nil {
-		memory = fmt.Sprintf(", peak memory %d MB", peak>>20)
+	if m, err := process.MemoryOf(w.pid); w.pid > 0 && err == nil {
+		memory = fmt.Sprintf(", peak memory %d MB", m.Peak>>20)
 	}
 	fmt.Fprintf(w.out, "%4.0f s: %d answered, %.0f processed, %.0f waiting%s\n", time.Since(start).Seconds(), answered, now-w.before, waiting, memory)
 	return waiting

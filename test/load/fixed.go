@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"mayday/test/process"
 )
 
 // tally is what one connection counted.
@@ -32,7 +34,7 @@ func fixed(ctx context.Context, o options, u *url.URL, out io.Writer) error {
 		u.Path = "/submit"
 	}
 	request := makeRequest(u, o)
-	before, err := cpu(o.pid)
+	before, err := process.CPU(o.pid)
 	if err != nil {
 		return err
 	}
@@ -45,7 +47,7 @@ func fixed(ctx context.Context, o options, u *url.URL, out io.Writer) error {
 	}
 	clients.Wait()
 	elapsed := time.Since(start)
-	after, err := cpu(o.pid)
+	after, err := process.CPU(o.pid)
 	if err != nil {
 		return err
 	}
@@ -65,11 +67,11 @@ func fixed(ctx context.Context, o options, u *url.URL, out io.Writer) error {
 	fmt.Fprintf(out, "size %d gzip %v connections %d: %.0f requests/s, p50 %v, p99 %v, %d failed %s", o.size, o.gzip, o.connections,
 		float64(n)/elapsed.Seconds(), all.took[n/2].Round(10*time.Microsecond), all.took[n*99/100].Round(10*time.Microsecond), all.failed, all.first)
 	if o.pid > 0 {
-		peak, err := peakMemory(o.pid)
+		memory, err := process.MemoryOf(o.pid)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, ", server CPU %.3f ms/request, peak memory %d MB", (after-before).Seconds()*1000/float64(n), peak>>20)
+		fmt.Fprintf(out, ", server CPU %.3f ms/request, peak memory %d MB", (after-before).Seconds()*1000/float64(n), memory.Peak>>20)
 	}
 	fmt.Fprintln(out)
 	return nil

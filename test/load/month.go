@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"mayday/app/demo"
+	"mayday/test/process"
 )
 
 const (
@@ -54,7 +55,7 @@ func month(ctx context.Context, o options, u *url.URL, out io.Writer) error {
 	s := &sending{options: o, base: u.Scheme + "://" + u.Host, filler: filler(2*o.size + 1), lastAnswer: time.Now(),
 		client: &http.Client{Timeout: o.patience, Transport: &http.Transport{MaxIdleConnsPerHost: o.connections + 8}}}
 	s.sample = &sample{}
-	before, err := cpu(o.pid)
+	before, err := process.CPU(o.pid)
 	if err != nil {
 		return err
 	}
@@ -69,7 +70,7 @@ func month(ctx context.Context, o options, u *url.URL, out io.Writer) error {
 	stopped := s.send(ctx, start)
 	elapsed := time.Since(start)
 	waiting := w.look(background, start)
-	after, cpuErr := cpu(o.pid)
+	after, cpuErr := process.CPU(o.pid)
 
 	fmt.Fprintf(out, "sent for %v over %d connections: %d answered (%.1f/s), %d not answered\n", elapsed.Round(time.Millisecond), o.connections, len(s.ids), float64(len(s.ids))/elapsed.Seconds(), s.failed)
 	if len(s.ids) > 0 {
@@ -106,12 +107,12 @@ func (s *sending) verdict(elapsed time.Duration, waiting float64, stopped error)
 }
 
 func (s *sending) serverReport(out io.Writer, used time.Duration) {
-	peak, err := peakMemory(s.pid)
+	memory, err := process.MemoryOf(s.pid)
 	if err != nil {
 		fmt.Fprintln(out, "server:", err)
 		return
 	}
-	fmt.Fprintf(out, "server: peak memory %d MB, CPU %.2f ms/crash while sending\n", peak>>20, used.Seconds()*1000/float64(max(len(s.ids), 1)))
+	fmt.Fprintf(out, "server: peak memory %d MB, CPU %.2f ms/crash while sending\n", memory.Peak>>20, used.Seconds()*1000/float64(max(len(s.ids), 1)))
 }
 
 // crash is one of the month's, and when it is to be sent.

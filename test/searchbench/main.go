@@ -28,6 +28,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"mayday/test/process"
 )
 
 //go:embed queries.tsv
@@ -211,7 +213,7 @@ func (b *bench) measure(ctx context.Context, q query, pid int) (m measured, err 
 		return m, err
 	}
 	var took []time.Duration
-	used, err := cpu(pid)
+	used, err := process.CPU(pid)
 	if err != nil {
 		return m, err
 	}
@@ -227,7 +229,7 @@ func (b *bench) measure(ctx context.Context, q query, pid int) (m measured, err 
 		}
 		took = append(took, one)
 	}
-	now, err := cpu(pid)
+	now, err := process.CPU(pid)
 	if err != nil {
 		return m, err
 	}
@@ -330,11 +332,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	whole, own, err := memory(*pid)
+	memory, err := process.MemoryOf(*pid)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("eight clients at once: %d answers in 10 s; the server has %d MB resident, %d MB of it its own\n", asked, whole>>20, own>>20)
+	fmt.Printf("eight clients at once: %d answers in 10 s; the server has %d MB resident, %d MB of it its own\n", asked, memory.Resident>>20, memory.Own>>20)
 	return nil
 }
 

@@ -22,6 +22,7 @@ import (
 	"mayday/symbols"
 	"mayday/symbols/fetch"
 	"mayday/symbols/lookup"
+	"mayday/test/process"
 )
 
 // result is what a child measured. Memory is in MB.
@@ -160,14 +161,8 @@ func touched(dir string) (float64, error) {
 
 // peak is the most memory that this process had.
 func peak() (float64, error) {
-	b, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0, err
-	}
-	_, after, _ := strings.Cut(string(b), "VmHWM:")
-	var n float64
-	_, err = fmt.Sscan(after, &n)
-	return n / 1024, err
+	memory, err := process.MemoryOf(os.Getpid())
+	return float64(memory.Peak) / (1 << 20), err
 }
 
 // small walks sample dumps without symbols.

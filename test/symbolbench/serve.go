@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,6 +22,7 @@ import (
 
 	"mayday/symbols"
 	"mayday/symbols/sample"
+	"mayday/test/process"
 )
 
 // instance is a running server.
@@ -68,38 +68,20 @@ func (s *instance) stop() {
 
 // used is the CPU time of the server.
 func (s *instance) used() time.Duration {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	used, err := process.CPU(s.cmd.Process.Pid)
 	if err != nil {
 		return 0
 	}
-	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(fields) < 13 {
-		return 0
-	}
-	const tick = 100 // of every Linux
-	var ticks int64
-	for _, f := range fields[11:13] {
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return 0
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * time.Second / tick
+	return used
 }
 
 // memory is the largest memory of the server in bytes.
 func (s *instance) memory() int64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	memory, err := process.MemoryOf(s.cmd.Process.Pid)
 	if err != nil {
 		return 0
 	}
-	_, rest, _ := strings.Cut(string(b), "VmHWM:")
-	var kb int64
-	if _, err := fmt.Sscan(rest, &kb); err != nil {
-		return 0
-	}
-	return kb << 10
+	return memory.Peak
 }
 
 // place puts a symbol file where an upload would.

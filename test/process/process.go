@@ -1,4 +1,6 @@
-package main
+// Package process reads what another process has used, from Linux's /proc, for
+// the measuring programs and tests.
+package process
 
 import (
 	"fmt"
@@ -8,8 +10,9 @@ import (
 	"time"
 )
 
-// cpu is the CPU time that a process has used, in user and system mode.
-func cpu(pid int) (time.Duration, error) {
+// CPU is the CPU time a process has used, in user and system mode together; 0
+// for process 0.
+func CPU(pid int) (time.Duration, error) {
 	if pid == 0 {
 		return 0, nil
 	}
@@ -34,27 +37,33 @@ func cpu(pid int) (time.Duration, error) {
 	return time.Duration(ticks) * (time.Second / 100), nil
 }
 
-// memory is what a process has resident, mapped files included, and how much of
-// it is its own, in bytes.
-func memory(pid int) (whole, own int64, err error) {
+// Memory is what a process has in memory, in bytes.
+type Memory struct {
+	Peak     int64 // the most that was resident
+	Resident int64 // mapped files included
+	Own      int64 // of it, what is no file's
+}
+
+// MemoryOf reads the memory of a process.
+func MemoryOf(pid int) (m Memory, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0, 0, err
+		return m, err
 	}
 	for line := range strings.Lines(string(b)) {
 		name, rest, _ := strings.Cut(line, ":")
-		if name != "VmRSS" && name != "RssAnon" {
+		into := map[string]*int64{"VmHWM": &m.Peak, "VmRSS": &m.Resident, "RssAnon": &m.Own}[name]
+		if into == nil {
 			continue
 		}
 		kb, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
 		if err != nil {
-			return 0, 0, err
+			return m, err
 		}
-		if name == "VmRSS" {
-			whole = kb << 10
-		} else {
-			own = kb << 10
-		}
+		*into = kb << 10
 	}
-	return whole, own, nil
+	if m.Peak == 0 {
+		return m, fmt.Errorf("process %d: no VmHWM", pid)
+	}
+	return m, nil
 }
