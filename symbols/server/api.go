@@ -12,6 +12,7 @@ import (
 	"mayday/storage/catalog"
 	"mayday/storage/catalog/filter"
 	"mayday/symbols/quality"
+	"mayday/symbols/server/download"
 )
 
 const (
@@ -362,6 +363,14 @@ func (s *Server) apiFile(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	out["url"] = keyAddress(s.base(c), f.Key, f.Try, "")
+	out["url"] = download.Address(s.base(c), f.Key, f.Try, "")
 	return c.JSON(http.StatusOK, map[string]any{"file": out})
+}
+
+// nullable shows "" as null.
+func nullable(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
 }

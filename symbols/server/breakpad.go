@@ -179,7 +179,7 @@ func (s *Server) uploadForm(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	b := &batch{s: s, upload: s.newUpload(caller, in, protocolForm), items: []*item{i}}
+	b := &batch{s: s, Batch: store.Batch{Upload: s.newUpload(caller, in, protocolForm), Items: []*store.Item{i}}}
 	if err := b.run(c.Request().Context()); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"mayday/symbols/server/archive"
 	"mayday/symbols/server/binary"
 	"mayday/symbols/server/bundle"
+	"mayday/symbols/server/download"
 	"mayday/symbols/server/spool"
 	"mayday/symbols/server/store"
 )
@@ -30,10 +31,10 @@ func (s *Server) openBundle(ctx context.Context, u catalog.SymbolUpload, in *spo
 	}
 	found, err := bundle.Open(ctx, in.File, in.Size, in.Filename, bundle.Options{Temporary: s.spool.Temporary, Most: min(most(in.Size), maxBundle), MaxFile: maxMember})
 	if err != nil {
-		return nil, asInvalid(err)
+		return nil, archive.Refused(err)
 	}
 	u.Ignored = found.Ignored
-	b := &batch{s: s, upload: u, shut: []func(){found.Close}}
+	b := &batch{s: s, Batch: store.Batch{Upload: u}, shut: []func(){found.Close}}
 	defer func() {
 		if err != nil {
 			b.close()
@@ -50,7 +51,7 @@ func (s *Server) openBundle(ctx context.Context, u catalog.SymbolUpload, in *spo
 		}
 		keys[file.Key] = true
 		r, size := f.ReaderAt, f.Size
-		b.items = append(b.items, &item{file: file, open: func() io.ReadCloser { return io.NopCloser(io.NewSectionReader(r, 0, size)) }})
+		b.Items = append(b.Items, &store.Item{File: file, Open: func() io.ReadCloser { return io.NopCloser(io.NewSectionReader(r, 0, size)) }})
 	}
 	files := []map[string]any{}
 	for i, f := range found.Files {
@@ -58,7 +59,7 @@ func (s *Server) openBundle(ctx context.Context, u catalog.SymbolUpload, in *spo
 		if err != nil {
 			return nil, err
 		}
-		raw := b.items[i].file
+		raw := b.Items[i].File
 		files = append(files, map[string]any{"key": raw.Key, "kind": f.What.Kind, "debug_id": nullable(f.What.DebugID), "code_id": nullable(f.What.CodeID), "converted": converted})
 	}
 	b.extra = map[string]any{"files": files}
@@ -107,7 +108,7 @@ func (s *Server) convert(ctx context.Context, b *batch, f bundle.File, keys map[
 		return false, fault.Wrap(ctx.Err(), "convert")
 	}
 	if err != nil { // the file itself is of use to debuggers all the same
-		b.upload.Ignored = append(b.upload.Ignored, archive.Quote(f.Path)+": no symbols were made of it: "+err.Error())
+		b.Upload.Ignored = append(b.Upload.Ignored, archive.Quote(f.Path)+": no symbols were made of it: "+err.Error())
 		return false, nil
 	}
 	info, err := out.Stat()
@@ -115,7 +116,7 @@ func (s *Server) convert(ctx context.Context, b *batch, f bundle.File, keys map[
 		return false, fault.As(fault.Unavailable, err, "symbol spool")
 	}
 	keys[key] = true
-	b.items = append(b.items, &item{file: catalog.SymbolFile{Key: key}, open: func() io.ReadCloser { return io.NopCloser(io.NewSectionReader(out, 0, info.Size())) }})
+	b.Items = append(b.Items, &store.Item{File: catalog.SymbolFile{Key: key}, Open: func() io.ReadCloser { return io.NopCloser(io.NewSectionReader(out, 0, info.Size())) }})
 	return true, nil
 }
 
@@ -127,4 +128,22 @@ func formKey(debugFile, debugID string) (string, error) {
 		return key, nil
 	}
 	return "", fault.New(fault.Invalid, "debug file %s with debug id %s cannot be kept", archive.Quote(debugFile), archive.Quote(debugID))
+}
+
+// openSources looks into a zip of the source files of a program. They are kept
+// as they came, under the build id that the form names.
+func (s *Server) openSources(u catalog.SymbolUpload, in *spool.Incoming, buildID string) (*batch, error) {
+	key, ok := store.Clean(download.SourcesName + "/" + buildID + "/" + download.SourcesFile)
+	if !ok {
+		return nil, fault.New(fault.Invalid, "%s is no build id", archive.Quote(buildID))
+	}
+	members, err := archive.Read(in.File, in.Size)
+	if err != nil {
+		return nil, archive.Refused(err)
+	}
+	b := &batch{s: s, Batch: store.Batch{Upload: u}, extra: map[string]any{"key": key, "files_count": len(members)}}
+	_, id, _, _ := store.Split(key)
+	b.Items = []*store.Item{{File: catalog.SymbolFile{Key: key, Kind: store.Sources, DebugFile: download.SourcesName, CodeID: id},
+		Open: func() io.ReadCloser { return io.NopCloser(io.NewSectionReader(in.File, 0, in.Size)) }}}
+	return b, nil
 }

@@ -147,7 +147,7 @@ func (s *Server) attempt(ctx context.Context, u catalog.SymbolUpload, source str
 	}
 	defer b.close()
 	err = b.run(ctx)
-	return b.upload, err
+	return b.Upload, err
 }
 
 // finishJob records that a job is over, and why it was refused.

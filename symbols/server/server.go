@@ -40,6 +40,7 @@ import (
 	"mayday/storage/catalog"
 	"mayday/storage/catalog/filter"
 	"mayday/symbols"
+	"mayday/symbols/server/download"
 	"mayday/symbols/server/missing"
 	"mayday/symbols/server/spool"
 	"mayday/symbols/server/store"
@@ -107,8 +108,7 @@ type Server struct {
 	now     func() time.Time
 	started time.Time
 	missing *missing.List
-	codes   *codeCache
-	uploads chan struct{} // one for each upload that is worked on
+	desk    *download.Desk
 	bundles chan struct{} // the one bundle that is being unpacked: it may take 64 MB
 	tickets store.Locks
 	work    chan catalog.SymbolJob
@@ -129,21 +129,18 @@ func New(o Options) *Server {
 	if o.Client == nil {
 		o.Client = spool.OutsideClient()
 	}
-	s := &Server{o: o, files: o.Catalog, bucket: o.Bucket, callers: o.Callers, log: o.Log, now: o.Now, started: o.Now(), codes: newCodeCache(o.Now),
+	s := &Server{o: o, files: o.Catalog, bucket: o.Bucket, callers: o.Callers, log: o.Log, now: o.Now, started: o.Now(),
 		spool: spool.New(o.Spool, int64(o.Config.MaxUpload)), missing: missing.New(o.Catalog, o.Config.MissingIgnore, o.Now),
-		uploads: make(chan struct{}, maxUploads), bundles: make(chan struct{}, 1), work: make(chan catalog.SymbolJob, maxQueued)}
-	s.store = store.New(store.Options{Catalog: o.Catalog, Bucket: o.Bucket, Changed: o.Arrived, Now: o.Now,
+		bundles: make(chan struct{}, 1), work: make(chan catalog.SymbolJob, maxQueued)}
+	s.desk = download.New(download.Options{Catalog: o.Catalog, Bucket: o.Bucket, Missing: s.missing, Spool: s.spool, Base: s.base, Now: o.Now})
+	s.store = store.New(store.Options{Catalog: o.Catalog, Bucket: o.Bucket, Changed: o.Arrived, Arrived: s.arrived, Refuse: o.Config.Refuse, Now: o.Now,
 		Limits: store.Limits{All: int64(o.Config.Quota), User: int64(o.Config.UserQuota)}})
 	s.fetcher = &spool.Fetcher{Spool: s.spool, Domains: o.Config.Domains, Any: o.Config.AnyDomain, Client: o.Client, Log: o.Log}
 	return s
 }
 
-const (
-	// maxUploads is how many uploads are worked on at a time; more wait.
-	maxUploads = 4
-	// tidyEvery is how often what is old is dropped.
-	tidyEvery = time.Hour
-)
+// tidyEvery is how often what is old is dropped.
+const tidyEvery = time.Hour
 
 // Mount adds the routes.
 func (s *Server) Mount(e *echo.Echo) {
@@ -165,7 +162,7 @@ func (s *Server) Mount(e *echo.Echo) {
 
 	both("/api/_auth", s.api(s.apiAuth, http.MethodGet))
 	both("/api/stats", s.api(s.apiStats, http.MethodGet))
-	both("/api/syminfo/:file/:id", s.open(s.apiSyminfo))
+	both("/api/syminfo/:file/:id", s.open(s.desk.Syminfo))
 	both("/api/tokens", s.api(s.apiTokens, http.MethodGet, http.MethodPost))
 	both("/api/tokens/token/:id", s.api(s.apiToken, http.MethodDelete))
 	both("/api/tokens/token/:id/extend", s.api(s.extendToken, http.MethodPost))
@@ -179,12 +176,12 @@ func (s *Server) Mount(e *echo.Echo) {
 	both("/missingsymbols/ignore", s.api(s.ignoreMissing, http.MethodGet, http.MethodPost, http.MethodDelete))
 	both("/missingsymbols", s.api(s.missingJSON, http.MethodGet))
 
-	e.GET("/buildid/:id/:what", s.buildID)
-	e.HEAD("/buildid/:id/:what", s.buildID)
-	e.GET("/buildid/:id/source/*", s.source)
-	e.HEAD("/buildid/:id/source/*", s.source)
-	e.Any("/try/:debug/:id/:file", s.open(s.download))
-	e.Any("/:debug/:id/:file", s.open(s.download))
+	for path, h := range map[string]echo.HandlerFunc{"/buildid/:id/:what": s.desk.BuildID, "/buildid/:id/source/*": s.desk.Source} {
+		e.GET(path, s.answered(h))
+		e.HEAD(path, s.answered(h))
+	}
+	e.Any("/try/:debug/:id/:file", s.open(s.desk.Download))
+	e.Any("/:debug/:id/:file", s.open(s.desk.Download))
 }
 
 // api answers the errors of a handler as {"error": …}, other methods with 405,
@@ -206,6 +203,45 @@ func (s *Server) api(h echo.HandlerFunc, methods ...string) echo.HandlerFunc {
 			c.Response().Header().Set("Allow", strings.Join(methods, ", "))
 			return c.JSON(http.StatusMethodNotAllowed, map[string]string{"error": "Method Not Allowed (" + r.Method + "): " + r.URL.Path})
 		}
+		if err := h(c); err != nil {
+			return s.refuse(c, err)
+		}
+		return nil
+	}
+}
+
+// open lets every page of the web read the answers of a handler.
+func (s *Server) open(h echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		header := c.Response().Header()
+		header.Set("Access-Control-Allow-Origin", "*")
+		header.Set("Access-Control-Allow-Methods", "GET")
+		header.Set("Access-Control-Allow-Headers", "accept, accept-encoding, auth-token, content-type, debug, range, user-agent")
+		if r.Header.Get("Auth-Token") != "" {
+			header.Add("Vary", "Auth-Token")
+			if _, err := s.callers.Caller(c, ""); err != nil {
+				return s.refuse(c, err)
+			}
+		}
+		switch r.Method {
+		case http.MethodGet, http.MethodHead:
+		case http.MethodOptions:
+			return c.NoContent(http.StatusNoContent)
+		default:
+			header.Set("Allow", "GET, HEAD")
+			return c.JSON(http.StatusMethodNotAllowed, map[string]string{"error": "Method Not Allowed (" + r.Method + "): " + r.URL.Path})
+		}
+		if err := h(c); err != nil {
+			return s.refuse(c, err)
+		}
+		return nil
+	}
+}
+
+// answered answers the errors of a handler.
+func (s *Server) answered(h echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
 		if err := h(c); err != nil {
 			return s.refuse(c, err)
 		}
@@ -293,6 +329,22 @@ func (s *Server) permit(c echo.Context, key string, any ...catalog.Permission) (
 // uploader is who for the routes that take symbols.
 func (s *Server) uploader(c echo.Context, key string) (Caller, error) {
 	return s.permit(c, key, catalog.UploadSymbols, catalog.UploadTrySymbols)
+}
+
+// arrived tells everybody that the symbols of a file came. Of raw debug files
+// that is said when symbols are made of them: they are missing until then.
+func (s *Server) arrived(ctx context.Context, f catalog.SymbolFile) error {
+	if store.Raw(f) {
+		return nil
+	}
+	id := store.Module(f)
+	s.desk.Forget()
+	s.missing.Found(id.DebugFile, id.DebugID)
+	if err := s.files.FoundSymbol(ctx, id.DebugFile, id.DebugID); err != nil {
+		return err
+	}
+	s.o.Arrived(ctx, id)
+	return nil
 }
 
 // Run finishes uploads that were answered already, keeps missing symbols, and

@@ -58,11 +58,27 @@ type world struct {
 	arrived []symbols.ModuleID // guarded by mu
 }
 
+// start starts a server that ends with the test.
 func start(t testing.TB, edit func(*server.Options)) *world {
 	t.Helper()
-	dir := t.TempDir()
+	s := raise(t, t.TempDir(), true, edit)
+	t.Cleanup(s.stop)
+	return s.world
+}
+
+// stage is a server over files that outlast it.
+type stage struct {
+	*world
+	db   *catalog.DB
+	stop func()
+}
+
+// raise starts a server in dir; work false leaves background work undone.
+func raise(t testing.TB, dir string, work bool, edit func(*server.Options)) *stage {
+	t.Helper()
 	w := &world{t: t, spool: filepath.Join(dir, "spool"), dir: filepath.Join(dir, "symbols")}
-	db, err := catalog.Open(t.Context(), filepath.Join(dir, "catalog.db"))
+	ctx, cancel := context.WithCancel(context.Background())
+	db, err := catalog.Open(ctx, filepath.Join(dir, "catalog.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +89,7 @@ func start(t testing.TB, edit func(*server.Options)) *world {
 	all := tokens{}
 	for i, p := range []catalog.Permission{catalog.UploadSymbols, catalog.UploadTrySymbols, catalog.ViewAllUploads, catalog.ManageTokens} {
 		email := string(p) + "@example.com"
-		if _, err := db.AddUser(t.Context(), email, catalog.Permissions{p}); err != nil {
+		if _, err := db.AddUser(ctx, email, catalog.Permissions{p}); err != nil {
 			t.Fatal(err)
 		}
 		all[string(p)] = server.Caller{Email: email, UserID: int64(i + 1), Permissions: catalog.Permissions{p}, Token: true, Expires: time.Now().Add(time.Hour)}
@@ -92,10 +108,14 @@ func start(t testing.TB, edit func(*server.Options)) *world {
 	e := echo.New()
 	s.Mount(e)
 	h := httptest.NewServer(e)
-	ctx, cancel := context.WithCancel(context.Background())
+	w.url = h.URL
 	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
+	if work {
+		go func() { done <- s.Run(ctx) }()
+	} else {
+		done <- nil
+	}
+	return &stage{world: w, db: db, stop: func() {
 		h.Close()
 		cancel()
 		if err := <-done; err != nil {
@@ -103,9 +123,7 @@ func start(t testing.TB, edit func(*server.Options)) *world {
 		}
 		bucket.Close()
 		db.Close()
-	})
-	w.url = h.URL
-	return w
+	}}
 }
 
 type answer struct {

@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -12,11 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/labstack/echo/v4"
-
 	"mayday/app/config"
 	"mayday/storage/catalog"
-	"mayday/storage/filebucket"
 	"mayday/symbols/server"
 )
 
@@ -117,53 +113,6 @@ func TestQuota(t *testing.T) {
 	}
 }
 
-// stage is a server over files that outlast it.
-type stage struct {
-	*world
-	db   *catalog.DB
-	stop func()
-}
-
-// raise starts a server in dir; work false leaves background work undone.
-func raise(t *testing.T, dir string, work bool, edit func(*server.Options)) *stage {
-	t.Helper()
-	w := &world{t: t, spool: filepath.Join(dir, "spool"), dir: filepath.Join(dir, "symbols")}
-	db, err := catalog.Open(context.Background(), filepath.Join(dir, "catalog.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	bucket, err := filebucket.Open(w.dir, filebucket.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := tokens{"upload_symbols": {Email: "a@example.com", UserID: 1, Permissions: catalog.Permissions{catalog.UploadSymbols}, Token: true}}
-	o := server.Options{Catalog: db, Bucket: bucket, Callers: all, Spool: w.spool, Config: config.Symbols{MaxUpload: 64 << 20}}
-	if edit != nil {
-		edit(&o)
-	}
-	s := server.New(o)
-	e := echo.New()
-	s.Mount(e)
-	h := httptest.NewServer(e)
-	w.url = h.URL
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	if work {
-		go func() { done <- s.Run(ctx) }()
-	} else {
-		done <- nil
-	}
-	return &stage{world: w, db: db, stop: func() {
-		h.Close()
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		bucket.Close()
-		db.Close()
-	}}
-}
-
 func (s *stage) await(path string) map[string]any {
 	s.t.Helper()
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
@@ -249,7 +198,7 @@ func TestHalfKeptIsTakenBack(t *testing.T) {
 	if a := one.upload("upload_symbols", zipped(old, "old")); a.status != 201 {
 		t.Fatalf("%d %s", a.status, a.body)
 	}
-	u := catalog.SymbolUpload{UserID: 1, Email: "a@example.com", Filename: "x.zip", Created: time.Now()}
+	u := catalog.SymbolUpload{UserID: 1, Email: "upload_symbols@example.com", Filename: "x.zip", Created: time.Now()}
 	var err error
 	if u.ID, err = one.db.AddSymbolUpload(t.Context(), u); err != nil {
 		t.Fatal(err)
@@ -338,7 +287,7 @@ func TestPins(t *testing.T) {
 	pin("DELETE", 404)
 	pin("POST", 200)
 	shown := s.do("GET", fmt.Sprintf("/api/uploads/upload/%d", release), "upload_symbols", nil).json(t)["upload"].(map[string]any)
-	if p, ok := shown["pin"].(map[string]any); !ok || p["note"] != "release 1.0" || p["user"] != "a@example.com" {
+	if p, ok := shown["pin"].(map[string]any); !ok || p["note"] != "release 1.0" || p["user"] != "upload_symbols@example.com" {
 		t.Errorf("pin: %v", shown["pin"])
 	}
 	now = now.AddDate(0, 0, 101)

@@ -106,7 +106,7 @@ func (s *Server) upload(c echo.Context, protocol string) error {
 	defer b.close()
 	if later {
 		b.close()
-		return s.later(c, b.upload, in)
+		return s.later(c, b.Upload, in)
 	}
 	if err := b.run(ctx); err != nil {
 		return err
@@ -145,7 +145,7 @@ func (s *Server) unpack(ctx context.Context, u catalog.SymbolUpload, in *spool.I
 func (s *Server) openArchive(u catalog.SymbolUpload, in *spool.Incoming) (*batch, error) {
 	members, err := archive.Read(in.File, in.Size)
 	if err != nil {
-		return nil, asInvalid(err)
+		return nil, archive.Refused(err)
 	}
 	take, skip, err := s.checkNames(members)
 	if err != nil {
@@ -161,10 +161,10 @@ func (s *Server) openArchive(u catalog.SymbolUpload, in *spool.Incoming) (*batch
 		}
 	}
 	u.Ignored = skip
-	b := &batch{s: s, upload: u}
+	b := &batch{s: s, Batch: store.Batch{Upload: u}}
 	for _, m := range take {
 		key, _ := store.Clean(m.Name) // checkNames did
-		b.items = append(b.items, &item{file: catalog.SymbolFile{Key: key}, open: m.Open, gzip: m.Gzip})
+		b.Items = append(b.Items, &store.Item{File: catalog.SymbolFile{Key: key}, Open: m.Open, Gzip: m.Gzip})
 	}
 	return b, nil
 }
@@ -210,11 +210,28 @@ func (s *Server) checkNames(members []*archive.Member) (take []*archive.Member, 
 	return take, skip, nil
 }
 
-// asInvalid has an archive that is too large in itself answered like a broken
-// one.
-func asInvalid(err error) error {
-	if fault.Is(err, fault.TooLarge) || fault.Is(err, fault.Malformed) {
-		return fault.New(fault.Invalid, "%s", err.Error())
+// batch is an upload that was looked into.
+type batch struct {
+	store.Batch
+	s     *Server
+	shut  []func()       // what close calls
+	extra map[string]any // what the answer says besides
+}
+
+func (b *batch) run(ctx context.Context) error { return b.s.store.Run(ctx, &b.Batch) }
+
+func (b *batch) close() {
+	for _, f := range b.shut {
+		f()
 	}
-	return err
+	b.shut = nil
+}
+
+// answer is what the client of a finished upload gets.
+func (b *batch) answer() map[string]any {
+	out := map[string]any{"upload": b.s.showUpload(b.Upload, false)}
+	for k, v := range b.extra {
+		out[k] = v
+	}
+	return out
 }

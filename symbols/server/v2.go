@@ -199,9 +199,9 @@ func (s *Server) putFile(c echo.Context) error {
 
 // part is a file that came by itself, as an item. A .sym may have come
 // gzipped; for other files gzip is their own affair.
-func part(p *os.File, size int64, f catalog.SymbolFile) (*item, error) {
+func part(p *os.File, size int64, f catalog.SymbolFile) (*store.Item, error) {
 	whole := func() *io.SectionReader { return io.NewSectionReader(p, 0, size) }
-	i := &item{file: f, open: func() io.ReadCloser { return io.NopCloser(whole()) }}
+	i := &store.Item{File: f, Open: func() io.ReadCloser { return io.NopCloser(whole()) }}
 	var head [2]byte
 	if _, err := p.ReadAt(head[:], 0); err != nil && err != io.EOF {
 		return nil, fault.As(fault.Unavailable, err, "symbol spool")
@@ -209,8 +209,8 @@ func part(p *os.File, size int64, f catalog.SymbolFile) (*item, error) {
 	if head != [2]byte{0x1f, 0x8b} || !store.Packed(f.Key) {
 		return i, nil
 	}
-	i.open = func() io.ReadCloser { return &gunzip{in: whole(), name: f.Key, left: min(most(size), maxMember)} }
-	i.gzip = func() (io.Reader, int64, bool) { return whole(), size, true }
+	i.Open = func() io.ReadCloser { return &gunzip{in: whole(), name: f.Key, left: min(most(size), maxMember)} }
+	i.Gzip = func() (io.Reader, int64, bool) { return whole(), size, true }
 	return i, nil
 }
 
@@ -243,12 +243,11 @@ func (g *gunzip) Close() error { return nil }
 // keepInvited checks a whole file that a client was invited to send against
 // what was announced, and keeps it. It says whether it was there already.
 func (s *Server) keepInvited(ctx context.Context, p *spool.Part, f *catalog.SymbolFile) (there bool, err error) {
-	select {
-	case s.uploads <- struct{}{}:
-		defer func() { <-s.uploads }()
-	case <-ctx.Done():
-		return false, fault.Wrap(ctx.Err(), "upload")
+	end, err := s.store.Begin(ctx)
+	if err != nil {
+		return false, err
 	}
+	defer end()
 	u, err := s.files.SymbolUpload(ctx, f.UploadID)
 	if err != nil {
 		return false, err
@@ -263,24 +262,24 @@ func (s *Server) keepInvited(ctx context.Context, p *spool.Part, f *catalog.Symb
 	if err != nil {
 		return false, err
 	}
-	b := &batch{s: s, upload: u, items: []*item{i}}
-	b.upload.Try = f.Try
-	if err := b.examine(ctx); err != nil {
+	b := &store.Batch{Upload: u, Items: []*store.Item{i}}
+	b.Upload.Try = f.Try
+	if err := s.store.Examine(ctx, b); err != nil {
 		return false, err
 	}
-	if want.MD5 != "" && (i.file.MD5 != want.MD5 || i.file.TextSize != want.TextSize) {
-		return false, fault.New(fault.Invalid, "%d bytes with MD5 %s came; %d bytes with MD5 %s were announced", i.file.TextSize, i.file.MD5, want.TextSize, want.MD5)
+	if want.MD5 != "" && (i.File.MD5 != want.MD5 || i.File.TextSize != want.TextSize) {
+		return false, fault.New(fault.Invalid, "%d bytes with MD5 %s came; %d bytes with MD5 %s were announced", i.File.TextSize, i.File.MD5, want.TextSize, want.MD5)
 	}
-	release, err := b.reserve(ctx)
+	release, err := s.store.Room(ctx, b)
 	if err != nil {
 		return false, err
 	}
 	defer release()
-	if err := s.keepItem(ctx, i); err != nil {
+	if err := s.store.KeepItem(ctx, i); err != nil {
 		return false, err
 	}
-	*f = i.file
-	if i.skip {
+	*f = i.File
+	if i.Skip {
 		old, err := s.files.SymbolFileByKey(ctx, f.Key, f.Try)
 		if err != nil {
 			return false, err
@@ -290,5 +289,5 @@ func (s *Server) keepInvited(ctx context.Context, p *spool.Part, f *catalog.Symb
 	if err := s.files.CompleteSymbolFile(ctx, *f); err != nil {
 		return false, err
 	}
-	return i.skip, s.arrived(ctx, *f)
+	return i.Skip, s.arrived(ctx, *f)
 }

@@ -411,3 +411,12 @@ func Quote(name string) string {
 	}
 	return strconv.Quote(name)
 }
+
+// Refused is the error of an archive that is not taken for what it is: one that
+// is too large in itself is answered like a broken one.
+func Refused(err error) error {
+	if fault.Is(err, fault.TooLarge) || fault.Is(err, fault.Malformed) {
+		return fault.New(fault.Invalid, "%s", err.Error())
+	}
+	return err
+}

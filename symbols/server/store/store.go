@@ -13,10 +13,10 @@
 // object, so that a reader of the bucket finds a binary that was uploaded under
 // another name than a crash knows it by.
 //
-// A file is examined (Examiner) before it is kept: size, content hash and what
-// its head says. Put writes the object; the catalog's record is written by
-// whoever knows the upload that the file belongs to. Objects are never shared
-// between keys, so that deleting one harms no other.
+// An upload is a Batch of files. All of them are examined (Examiner) before one
+// is kept: size, content hash, what the head says, what is wrong. Put writes an
+// object; the catalog's record is written when all objects are there. Objects
+// are never shared between keys, so that deleting one harms no other.
 package store
 
 import (
@@ -40,18 +40,28 @@ type Options struct {
 	Bucket  *blob.Bucket
 	// Changed is called for each module whose symbols came, changed or went.
 	Changed func(ctx context.Context, id symbols.ModuleID)
-	Limits  Limits
-	Now     func() time.Time
+	// Arrived is called for each file that came, once the catalog knows it.
+	Arrived func(ctx context.Context, f catalog.SymbolFile) error
+	// Refuse are the codes of faults that a file is not taken with.
+	Refuse []string
+	Limits Limits
+	Now    func() time.Time
 }
+
+// maxUploads is how many uploads are worked on at a time; more wait.
+const maxUploads = 4
 
 // Store keeps symbol files; it is safe for concurrent use.
 type Store struct {
 	catalog *catalog.DB
 	bucket  *blob.Bucket
 	changed func(ctx context.Context, id symbols.ModuleID)
+	arrived func(ctx context.Context, f catalog.SymbolFile) error
+	refuse  []string
 	limits  Limits
 	now     func() time.Time
 	keys    Locks
+	uploads chan struct{} // one for each upload that is worked on
 
 	mu      sync.Mutex
 	pending map[Owner]int64 // guarded by mu; bytes that are being kept for each owner
@@ -59,7 +69,7 @@ type Store struct {
 
 // New makes a store.
 func New(o Options) *Store {
-	return &Store{catalog: o.Catalog, bucket: o.Bucket, changed: o.Changed, limits: o.Limits, now: o.Now, pending: map[Owner]int64{}}
+	return &Store{catalog: o.Catalog, bucket: o.Bucket, changed: o.Changed, arrived: o.Arrived, refuse: o.Refuse, uploads: make(chan struct{}, maxUploads), limits: o.Limits, now: o.Now, pending: map[Owner]int64{}}
 }
 
 // Lock waits until nobody else works on a key and returns what gives it back.

@@ -1,4 +1,4 @@
-package server
+package download
 
 import (
 	"io"
@@ -15,23 +15,23 @@ import (
 	"mayday/symbols/server/store"
 )
 
-// buildID is GET /buildid/<build id>/debuginfo or executable, as debuginfod
+// BuildID is GET /buildid/<build id>/debuginfo or executable, as debuginfod
 // serves them.
-func (s *Server) buildID(c echo.Context) error {
+func (d *Desk) BuildID(c echo.Context) error {
 	ctx := c.Request().Context()
 	id, what := c.Param("id"), c.Param("what")
 	if !symbols.IsHex(id) || len(id) > symbols.MaxIDDigits || what != "debuginfo" && what != "executable" {
 		return c.String(http.StatusNotFound, "not found")
 	}
-	files, err := s.files.DebugFiles(ctx, id)
+	files, err := d.files.DebugFiles(ctx, id)
 	if err != nil {
-		return s.refuse(c, err)
+		return err
 	}
 	for _, f := range files {
 		if f.Kind != what && f.Kind != binary.ELF {
 			continue
 		}
-		if done, err := s.sendRaw(c, f); done || err != nil {
+		if done, err := d.sendRaw(c, f); done || err != nil {
 			return err
 		}
 	}
@@ -41,13 +41,13 @@ func (s *Server) buildID(c echo.Context) error {
 
 // sendRaw answers with a raw debug file as it is kept; not done says that its
 // object is gone.
-func (s *Server) sendRaw(c echo.Context, f catalog.SymbolFile) (done bool, err error) {
-	r, err := s.bucket.NewReader(c.Request().Context(), store.Object(f.Key, f.Try), nil)
+func (d *Desk) sendRaw(c echo.Context, f catalog.SymbolFile) (done bool, err error) {
+	r, err := d.bucket.NewReader(c.Request().Context(), store.Object(f.Key, f.Try), nil)
 	if gcerrors.Code(err) == gcerrors.NotFound {
 		return false, nil
 	}
 	if err != nil {
-		return false, s.refuse(c, fault.As(fault.Unavailable, err, "symbols %s", f.Key))
+		return false, fault.As(fault.Unavailable, err, "symbols %s", f.Key)
 	}
 	defer r.Close()
 	metrics.SymbolDownloads.Inc("found")

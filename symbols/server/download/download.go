@@ -1,4 +1,11 @@
-package server
+// Package download gives symbols to debuggers and crash processing: .sym files
+// and raw debug files by name and id, as Tecken and Microsoft's symbol servers
+// lay them out; programs, debug information and sources by build id, as
+// elfutils' debuginfod does; and what is known of a module as JSON. It records
+// what was asked for in vain.
+//
+// Handlers return errors of a fault kind, which whoever mounts them answers.
+package download
 
 import (
 	"bytes"
@@ -19,38 +26,41 @@ import (
 
 	"mayday/app/fault"
 	"mayday/app/metrics"
+	"mayday/storage/catalog"
 	"mayday/symbols"
+	"mayday/symbols/server/missing"
+	"mayday/symbols/server/spool"
 	"mayday/symbols/server/store"
 )
 
-// open lets every page of the web read the answers of a handler.
-func (s *Server) open(h echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		r := c.Request()
-		header := c.Response().Header()
-		header.Set("Access-Control-Allow-Origin", "*")
-		header.Set("Access-Control-Allow-Methods", "GET")
-		header.Set("Access-Control-Allow-Headers", "accept, accept-encoding, auth-token, content-type, debug, range, user-agent")
-		if r.Header.Get("Auth-Token") != "" {
-			header.Add("Vary", "Auth-Token")
-			if _, err := s.callers.Caller(c, ""); err != nil {
-				return s.refuse(c, err)
-			}
-		}
-		switch r.Method {
-		case http.MethodGet, http.MethodHead:
-		case http.MethodOptions:
-			return c.NoContent(http.StatusNoContent)
-		default:
-			header.Set("Allow", "GET, HEAD")
-			return c.JSON(http.StatusMethodNotAllowed, map[string]string{"error": "Method Not Allowed (" + r.Method + "): " + r.URL.Path})
-		}
-		if err := h(c); err != nil {
-			return s.refuse(c, err)
-		}
-		return nil
-	}
+// Options say what a Desk works with; all are needed.
+type Options struct {
+	Catalog *catalog.DB
+	Bucket  *blob.Bucket
+	Missing *missing.List
+	Spool   *spool.Spool // holds copies of archives of sources
+	Base    func(echo.Context) string
+	Now     func() time.Time
 }
+
+// Desk hands out symbols; it is safe for concurrent use.
+type Desk struct {
+	files   *catalog.DB
+	bucket  *blob.Bucket
+	missing *missing.List
+	spool   *spool.Spool
+	base    func(echo.Context) string
+	codes   *codeCache
+	copies  store.Locks // of archives of sources
+}
+
+// New makes a desk.
+func New(o Options) *Desk {
+	return &Desk{files: o.Catalog, bucket: o.Bucket, missing: o.Missing, spool: o.Spool, base: o.Base, codes: newCodeCache(o.Now)}
+}
+
+// Forget drops what is remembered of code ids: something was uploaded.
+func (d *Desk) Forget() { d.codes.forget() }
 
 // extensions are those of files that are looked for; compared with case.
 var extensions = [...]string{".sym", ".dl_", ".ex_", ".pd_", ".dbg.gz", ".tar.bz2", ".debug", ".dwarf"}
@@ -72,8 +82,8 @@ func wanted(debugFile, id, file string) bool {
 	return false
 }
 
-// download is GET /<debug file>/<id>/<file>, also below /try/.
-func (s *Server) download(c echo.Context) error {
+// Download is GET /<debug file>/<id>/<file>, also below /try/.
+func (d *Desk) Download(c echo.Context) error {
 	start := time.Now()
 	r := c.Request()
 	path := strings.TrimPrefix(r.URL.Path, "/")
@@ -99,7 +109,7 @@ func (s *Server) download(c echo.Context) error {
 		metrics.SymbolDownloads.Inc("ignored")
 		return c.String(http.StatusNotFound, "Symbol Not Found (and ignored)")
 	}
-	object, err := s.find(r.Context(), debugFile+"/"+id+"/"+file, try)
+	object, err := d.find(r.Context(), debugFile+"/"+id+"/"+file, try)
 	if debug {
 		c.Response().Header().Set("Debug-Time", strconv.FormatFloat(time.Since(start).Seconds(), 'f', -1, 64))
 	}
@@ -113,17 +123,17 @@ func (s *Server) download(c echo.Context) error {
 	}
 	if strings.HasSuffix(file, ".sym") && len(id) < 33 {
 		_, refresh := r.URL.Query()["_refresh"]
-		key, err := s.byCode(r.Context(), debugFile, id, try, refresh)
+		key, err := d.byCode(r.Context(), debugFile, id, try, refresh)
 		if err != nil {
 			return err
 		}
 		if key != "" {
 			metrics.SymbolDownloads.Inc("redirected")
-			return c.Redirect(http.StatusFound, keyAddress("", key, inTry, r.URL.RawQuery))
+			return c.Redirect(http.StatusFound, Address("", key, inTry, r.URL.RawQuery))
 		}
 	}
 	if file == debugFile { // a debugger that knows the other id of a file
-		files, err := s.files.RawFiles(r.Context(), debugFile, id, try)
+		files, err := d.files.RawFiles(r.Context(), debugFile, id, try)
 		if err != nil {
 			return err
 		}
@@ -131,20 +141,20 @@ func (s *Server) download(c echo.Context) error {
 			if !strings.HasSuffix(f.Key, "/"+file) {
 				continue // its debug information, which has the same name and ids
 			}
-			if done, err := s.sendRaw(c, f); done || err != nil {
+			if done, err := d.sendRaw(c, f); done || err != nil {
 				return err
 			}
 		}
 	}
 	metrics.SymbolDownloads.Inc("missing")
 	if r.Method == http.MethodGet {
-		s.missing.Record(debugFile, id, file, r.URL.Query().Get("code_file"), r.URL.Query().Get("code_id"))
+		d.missing.Record(debugFile, id, file, r.URL.Query().Get("code_file"), r.URL.Query().Get("code_id"))
 	}
 	return c.String(http.StatusNotFound, "Symbol Not Found")
 }
 
-// keyAddress is where a key is downloaded from.
-func keyAddress(base, key string, try bool, query string) string {
+// Address is where a key is downloaded from.
+func Address(base, key string, try bool, query string) string {
 	var b strings.Builder
 	b.WriteString(base)
 	if try {
@@ -160,10 +170,10 @@ func keyAddress(base, key string, try bool, query string) string {
 }
 
 // find opens the object of a key, regular ones first.
-func (s *Server) find(ctx context.Context, key string, try bool) (*blob.Reader, error) {
-	r, err := s.bucket.NewReader(ctx, store.Object(key, false), nil)
+func (d *Desk) find(ctx context.Context, key string, try bool) (*blob.Reader, error) {
+	r, err := d.bucket.NewReader(ctx, store.Object(key, false), nil)
 	if try && gcerrors.Code(err) == gcerrors.NotFound {
-		r, err = s.bucket.NewReader(ctx, store.Object(key, true), nil)
+		r, err = d.bucket.NewReader(ctx, store.Object(key, true), nil)
 	}
 	switch {
 	case err == nil:
@@ -311,28 +321,28 @@ func (c *codeCache) forget() {
 
 // byCode finds the key of the symbols that a code file and code id stand for;
 // "" when there are none.
-func (s *Server) byCode(ctx context.Context, file, id string, try, refresh bool) (string, error) {
+func (d *Desk) byCode(ctx context.Context, file, id string, try, refresh bool) (string, error) {
 	what := strconv.FormatBool(try) + file + "/" + id
-	key, version, ok := s.codes.get(what)
+	key, version, ok := d.codes.get(what)
 	if ok && !refresh {
 		return key, nil
 	}
-	f, err := s.files.SymbolFileByModule(ctx, file, id, try)
+	f, err := d.files.SymbolFileByModule(ctx, file, id, try)
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return "", err
 	}
-	s.codes.put(what, f.Key, version)
+	d.codes.put(what, f.Key, version)
 	return f.Key, nil
 }
 
-// apiSyminfo is GET /api/syminfo/<file>/<id>.
-func (s *Server) apiSyminfo(c echo.Context) error {
+// Syminfo is GET /api/syminfo/<file>/<id>.
+func (d *Desk) Syminfo(c echo.Context) error {
 	parts := strings.Split(strings.Trim(c.Request().URL.Path, "/"), "/")
 	file, id := parts[len(parts)-2], strings.ToUpper(parts[len(parts)-1])
 	if !store.GoodPart(file) || !symbols.IsHex(id) {
 		return c.String(http.StatusNotFound, "Code file / id Not Found")
 	}
-	f, err := s.files.SymbolFileByModule(c.Request().Context(), file, id, true)
+	f, err := d.files.SymbolFileByModule(c.Request().Context(), file, id, true)
 	if fault.Is(err, fault.NotFound) {
 		return c.String(http.StatusNotFound, "Code file / id Not Found")
 	}
@@ -340,7 +350,7 @@ func (s *Server) apiSyminfo(c echo.Context) error {
 		return err
 	}
 	return c.JSON(http.StatusOK, map[string]any{"debug_id": f.DebugID, "debug_filename": f.DebugFile, "code_file": nullable(f.CodeFile),
-		"code_id": nullable(f.CodeID), "generator": nullable(f.Generator), "url": keyAddress(s.base(c), f.Key, f.Try, "")})
+		"code_id": nullable(f.CodeID), "generator": nullable(f.Generator), "url": Address(d.base(c), f.Key, f.Try, "")})
 }
 
 // nullable shows "" as null.

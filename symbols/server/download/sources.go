@@ -1,4 +1,4 @@
-package server
+package download
 
 import (
 	"context"
@@ -22,53 +22,35 @@ import (
 )
 
 const (
-	// sourcesFile is what an archive of sources is kept as: sources/<build
-	// id>/sources.zip.
-	sourcesFile = "sources.zip"
-	sourcesName = "sources"
+	// SourcesName and SourcesFile are what an archive of sources is kept as:
+	// sources/<build id>/sources.zip.
+	SourcesName = "sources"
+	SourcesFile = "sources.zip"
 	// maxSource bounds one source file that is answered with.
 	maxSource = 64 << 20
 )
 
-// openSources looks into a zip of the source files of a program. They are kept
-// as they came, under the build id that the form names.
-func (s *Server) openSources(u catalog.SymbolUpload, in *spool.Incoming, buildID string) (*batch, error) {
-	key, ok := store.Clean(sourcesName + "/" + buildID + "/" + sourcesFile)
-	if !ok {
-		return nil, fault.New(fault.Invalid, "%s is no build id", archive.Quote(buildID))
-	}
-	members, err := archive.Read(in.File, in.Size)
-	if err != nil {
-		return nil, asInvalid(err)
-	}
-	b := &batch{s: s, upload: u, extra: map[string]any{"key": key, "files_count": len(members)}}
-	_, id, _, _ := store.Split(key)
-	b.items = []*item{{file: catalog.SymbolFile{Key: key, Kind: store.Sources, DebugFile: sourcesName, CodeID: id},
-		open: func() io.ReadCloser { return io.NopCloser(io.NewSectionReader(in.File, 0, in.Size)) }}}
-	return b, nil
-}
-
-// source is GET /buildid/<build id>/source/<path>, as debuginfod serves it: the
+// Source is GET /buildid/<build id>/source/<path>, as debuginfod serves it: the
 // member of the program's sources that has the path, or the one whose path
 // agrees with most of its end.
-func (s *Server) source(c echo.Context) error {
+func (d *Desk) Source(c echo.Context) error {
 	ctx := c.Request().Context()
 	id := c.Param("id")
 	name, err := url.PathUnescape(c.Param("*"))
 	if err != nil || !symbols.IsHex(id) || len(id) > symbols.MaxIDDigits {
 		return c.String(http.StatusNotFound, "not found")
 	}
-	files, err := s.files.RawFiles(ctx, sourcesName, id, true)
+	files, err := d.files.RawFiles(ctx, SourcesName, id, true)
 	if err != nil {
-		return s.refuse(c, err)
+		return err
 	}
 	for _, f := range files {
-		text, err := s.sourceText(ctx, f, name)
+		text, err := d.sourceText(ctx, f, name)
 		if fault.Is(err, fault.NotFound) {
 			continue
 		}
 		if err != nil {
-			return s.refuse(c, err)
+			return err
 		}
 		metrics.SymbolDownloads.Inc("found")
 		c.Response().Header().Set("X-DEBUGINFOD-FILE", path.Base(name))
@@ -79,8 +61,8 @@ func (s *Server) source(c echo.Context) error {
 }
 
 // sourceText reads one source file out of an archive.
-func (s *Server) sourceText(ctx context.Context, f catalog.SymbolFile, name string) ([]byte, error) {
-	local, err := s.localCopy(ctx, f)
+func (d *Desk) sourceText(ctx context.Context, f catalog.SymbolFile, name string) ([]byte, error) {
+	local, err := d.localCopy(ctx, f)
 	if err != nil {
 		return nil, err
 	}
@@ -104,13 +86,13 @@ func (s *Server) sourceText(ctx context.Context, f catalog.SymbolFile, name stri
 
 // localCopy opens an archive of sources on the local disk: a debugger asks for
 // many files of it, one by one. Copies go when they are old.
-func (s *Server) localCopy(ctx context.Context, f catalog.SymbolFile) (*os.File, error) {
+func (d *Desk) localCopy(ctx context.Context, f catalog.SymbolFile) (*os.File, error) {
 	name := "sources-" + f.MD5
-	defer s.tickets.Lock(name)()
-	if in, err := s.spool.Kept(name); err == nil {
+	defer d.copies.Lock(name)()
+	if in, err := d.spool.Kept(name); err == nil {
 		return in.File, nil
 	}
-	r, err := s.bucket.NewReader(ctx, store.Object(f.Key, f.Try), nil)
+	r, err := d.bucket.NewReader(ctx, store.Object(f.Key, f.Try), nil)
 	if gcerrors.Code(err) == gcerrors.NotFound {
 		return nil, fault.New(fault.NotFound, "no object %s", f.Key)
 	}
@@ -118,7 +100,7 @@ func (s *Server) localCopy(ctx context.Context, f catalog.SymbolFile) (*os.File,
 		return nil, fault.As(fault.Unavailable, err, "symbols %s", f.Key)
 	}
 	defer r.Close()
-	out, err := s.spool.Temporary()
+	out, err := d.spool.Temporary()
 	if err != nil {
 		return nil, err
 	}
@@ -127,10 +109,10 @@ func (s *Server) localCopy(ctx context.Context, f catalog.SymbolFile) (*os.File,
 	if _, err := io.Copy(out, r); err != nil {
 		return nil, fault.As(fault.Unavailable, err, "symbols %s", f.Key)
 	}
-	if err := s.spool.Keep(in, name); err != nil {
+	if err := d.spool.Keep(in, name); err != nil {
 		return nil, err
 	}
-	kept, err := s.spool.Kept(name)
+	kept, err := d.spool.Kept(name)
 	if err != nil {
 		return nil, err
 	}
