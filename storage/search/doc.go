@@ -38,14 +38,14 @@ func NewDoc(processed map[string]any, fields *plan.Fields) (Doc, error) {
 		case plan.IDField:
 			id, ok := raw.(string)
 			if !ok || !parseID(id, &doc.ID) {
-				return Doc{}, fault.New(fault.Invalid, "processed crash has the bad uuid %.50v", raw)
+				return Doc{}, badID(raw)
 			}
 			continue
 		case plan.DateField:
 			text, _ := raw.(string)
 			t, ok := parseStored(text)
 			if !ok {
-				return Doc{}, fault.New(fault.Invalid, "processed crash has the bad %s %.50v", f.Path, raw)
+				return Doc{}, badDate(f, raw)
 			}
 			doc.Date = t
 			doc.Values[i] = text
@@ -56,6 +56,14 @@ func NewDoc(processed map[string]any, fields *plan.Fields) (Doc, error) {
 		}
 	}
 	return doc, nil
+}
+
+func badID(raw any) error {
+	return fault.New(fault.Invalid, "processed crash has the bad uuid %.50v", raw)
+}
+
+func badDate(f *plan.Field, raw any) error {
+	return fault.New(fault.Invalid, "processed crash has the bad %s %.50v", f.Path, raw)
 }
 
 // lookup follows a dotted path.
@@ -201,25 +209,37 @@ func framesText(frames []any, sep string) any {
 		if !ok {
 			continue
 		}
+		module := textOf(frame["module"])
 		inlines, _ := frame["inlines"].([]any)
 		for _, in := range inlines {
 			if call, ok := in.(map[string]any); ok {
-				lines = append(lines, frameLine(frame["module"], call))
+				lines = append(lines, frameLine(module, textOf(call["function"]), textOf(call["file"])))
 			}
 		}
-		lines = append(lines, frameLine(frame["module"], frame))
+		lines = append(lines, frameLine(module, textOf(frame["function"]), textOf(frame["file"])))
 	}
-	text := strings.ToValidUTF8(strings.Join(lines, sep), "\uFFFD")
-	if text == "" {
-		return nil
+	if text := linesText(lines, sep); text != "" {
+		return text
 	}
-	return cutBytes(text, plan.MaxText)
+	return nil
 }
 
-func frameLine(module any, call map[string]any) string {
+// call is a function that a frame stands in, or that was inlined there.
+type call struct{ function, file string }
+
+func textOf(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+func linesText(lines []string, sep string) string {
+	return cutBytes(strings.ToValidUTF8(strings.Join(lines, sep), "\uFFFD"), plan.MaxText)
+}
+
+func frameLine(module, function, file string) string {
 	words := make([]string, 0, 3)
-	for _, v := range []any{module, call["function"], call["file"]} {
-		if s, _ := v.(string); s != "" {
+	for _, s := range []string{module, function, file} {
+		if s != "" {
 			words = append(words, strings.ReplaceAll(s, "\n", " "))
 		}
 	}

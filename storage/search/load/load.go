@@ -7,9 +7,9 @@ package load
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"io"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -67,6 +67,16 @@ type Crash struct {
 func (m *Importer) Run(ctx context.Context, r io.Reader) (*Report, error) {
 	report := &Report{Refused: []Refused{}}
 	lines := bufio.NewReaderSize(r, 1<<20)
+	parse := m.parse
+	if m.Crashes == nil && m.Seen == nil { // nobody wants the documents themselves
+		x := search.NewReader(m.Fields)
+		parse = func(text string) (one Crash, err error) {
+			if one.Doc, err = x.Line(text); err == nil {
+				one.ID, err = storage.ParseCrashID(search.FormatID(one.Doc.ID))
+			}
+			return one, err
+		}
+	}
 	var batch []Crash
 	size := 0
 	flush := func() error {
@@ -83,8 +93,8 @@ func (m *Importer) Run(ctx context.Context, r io.Reader) (*Report, error) {
 		if err != nil && err != io.EOF {
 			return nil, fault.Wrap(err, "line %d", number)
 		}
-		if text = bytes.TrimSpace(text); len(text) > 0 {
-			one, err := m.parse(text)
+		if text = strings.TrimSpace(text); len(text) > 0 {
+			one, err := parse(text)
 			if err != nil {
 				report.RefusedLines++
 				if len(report.Refused) < maxRefused {
@@ -103,22 +113,25 @@ func (m *Importer) Run(ctx context.Context, r io.Reader) (*Report, error) {
 }
 
 // readLine reads one line of at most the size of two documents.
-func readLine(r *bufio.Reader) ([]byte, error) {
+func readLine(r *bufio.Reader) (string, error) {
 	var line []byte
 	for {
 		part, err := r.ReadSlice('\n')
+		if err != bufio.ErrBufferFull && line == nil {
+			return string(part), err
+		}
 		line = append(line, part...)
 		if len(line) > 2*storage.MaxDocument {
-			return nil, fault.New(fault.TooLarge, "longer than %d bytes", 2*storage.MaxDocument)
+			return "", fault.New(fault.TooLarge, "longer than %d bytes", 2*storage.MaxDocument)
 		}
 		if err != bufio.ErrBufferFull {
-			return line, err
+			return string(line), err
 		}
 	}
 }
 
-func (m *Importer) parse(text []byte) (one Crash, err error) {
-	doc, err := storage.DecodeDocument(text)
+func (m *Importer) parse(text string) (one Crash, err error) {
+	doc, err := storage.DecodeDocument([]byte(text))
 	if err != nil {
 		return one, err
 	}

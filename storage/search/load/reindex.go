@@ -150,11 +150,12 @@ func (r *Reindexer) lacking(ctx context.Context, ids [][16]byte) (out [][16]byte
 func (r *Reindexer) read(ctx context.Context, ids []storage.CrashID) (docs []search.Doc, refused int, err error) {
 	made := make([]*search.Doc, len(ids))
 	errs := make([]error, len(ids))
+	x := search.NewReader(r.Fields)
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(max(1, r.Parallel))
 	for i, id := range ids {
 		group.Go(func() error {
-			p, err := r.Crashes.Processed(gctx, id)
+			text, err := r.Crashes.ProcessedJSON(gctx, id)
 			switch k := fault.Of(err); {
 			case err == nil:
 			case k == fault.NotFound: // deleted since it was listed
@@ -165,7 +166,7 @@ func (r *Reindexer) read(ctx context.Context, ids []storage.CrashID) (docs []sea
 			default:
 				return err
 			}
-			d, err := search.NewDoc(p, r.Fields)
+			d, err := x.Doc(string(text))
 			if err != nil {
 				errs[i] = err
 				return nil
