@@ -1,7 +1,7 @@
 // Package cab reads Microsoft cabinet files (MS-CAB), which hold the files of
 // Windows symbol servers whose names end in an underscore: libc.pd_, libc.dl_.
-// It reads folders that are stored or compressed by MSZIP (MS-MCI); of Quantum
-// and LZX it says that they are not supported. A cabinet that is a part of
+// It reads folders that are stored or compressed by MSZIP (MS-MCI) or LZX; of
+// Quantum it says that it is not supported. A cabinet that is a part of
 // several, or reserves room for signatures, is read as far as it goes alone.
 //
 // Members of a folder lie in one stream behind each other, so a folder is
@@ -34,6 +34,13 @@ const (
 	folderSize = 8
 	fileSize   = 16
 	dataSize   = 8
+)
+
+// The methods of compression.
+const (
+	methodStored = 0
+	methodMSZIP  = 1
+	methodLZX    = 3
 )
 
 // The flags of the header.
@@ -168,14 +175,23 @@ func (r *Reader) Open(f File) (io.Reader, error) {
 		return nil, fault.New(fault.Unsupported, "%q lies in another cabinet", f.Name)
 	}
 	d := r.folders[f.folder]
-	method := d.method & 15
-	if method > 1 {
+	b := &blocks{r: r, at: d.at, left: d.blocks, unpack: stored}
+	switch method := d.method & 15; method {
+	case methodStored:
+	case methodMSZIP:
+		b.unpack = (&mszip{}).block
+	case methodLZX:
+		l, err := newLZX(int(d.method >> 8 & 31))
+		if err != nil {
+			return nil, err
+		}
+		b.unpack = l.frame
+	default:
 		return nil, fault.New(fault.Unsupported, "compression method %d of cabinets (1 is MSZIP, 2 Quantum, 3 LZX)", method)
 	}
 	if f.offset+f.Size > int64(d.blocks)*blockSize {
 		return nil, malformed("%q of %d bytes at %d does not fit into %d blocks", f.Name, f.Size, f.offset, d.blocks)
 	}
-	b := &blocks{r: r, at: d.at, left: d.blocks, packed: method == 1}
 	if _, err := io.CopyN(io.Discard, b, f.offset); err != nil {
 		return nil, fault.As(fault.Malformed, err, "%q", f.Name)
 	}
@@ -203,12 +219,13 @@ func (m *member) Read(p []byte) (int, error) {
 
 // blocks reads a folder block by block.
 type blocks struct {
-	r      *Reader
-	at     int64
-	left   int
-	packed bool
+	r    *Reader
+	at   int64
+	left int
+	// unpack appends what a block unpacks to, size bytes, to out.
+	unpack func(data, out []byte, size int) ([]byte, error)
 
-	window []byte // what the last block unpacked to: the next may refer to it
+	room   []byte // that unread lies in
 	unread []byte
 	err    error
 }
@@ -255,23 +272,37 @@ func (b *blocks) next() error {
 	if want := le.Uint32(h); want != 0 && want != checksum(h[4:], checksum(data, 0)) {
 		return malformed("bad checksum of the block at %d", b.at-int64(packed))
 	}
-	if !b.packed {
-		if packed != size {
-			return malformed("a stored block of %d bytes claims %d", packed, size)
-		}
-		b.unread = data
-		return nil
+	out, err := b.unpack(data, b.room[:0], size)
+	if err != nil {
+		return fault.Wrap(err, "block at %d", b.at-int64(packed))
 	}
-	if len(data) < 2 || data[0] != 'C' || data[1] != 'K' {
-		return malformed("no MSZIP block at %d", b.at-int64(packed))
-	}
-	out := make([]byte, size)
-	z := flate.NewReaderDict(bytes.NewReader(data[2:]), b.window)
-	if _, err := io.ReadFull(z, out); err != nil {
-		return fault.As(fault.Malformed, err, "MSZIP block")
-	}
-	b.window, b.unread = out, out
+	b.room, b.unread = out, out
 	return nil
+}
+
+// stored takes a block as it is.
+func stored(data, out []byte, size int) ([]byte, error) {
+	if len(data) != size {
+		return nil, malformed("a stored block of %d bytes claims %d", len(data), size)
+	}
+	return append(out, data...), nil
+}
+
+// mszip unpacks blocks of MSZIP: deflated each by itself, but they may refer to
+// what the one before unpacked to.
+type mszip struct{ window []byte }
+
+func (m *mszip) block(data, out []byte, size int) ([]byte, error) {
+	if len(data) < 2 || data[0] != 'C' || data[1] != 'K' {
+		return nil, malformed("no MSZIP block")
+	}
+	out = append(out, make([]byte, size)...)
+	z := flate.NewReaderDict(bytes.NewReader(data[2:]), m.window)
+	if _, err := io.ReadFull(z, out); err != nil {
+		return nil, fault.As(fault.Malformed, err, "MSZIP block")
+	}
+	m.window = append(m.window[:0], out...)
+	return out, nil
 }
 
 // checksum is that of MS-CAB 2.4: the words of the data, XORed together.

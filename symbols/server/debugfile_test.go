@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
-	"encoding/binary"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,51 +11,18 @@ import (
 	"strings"
 	"testing"
 
+	"mayday/symbols/sample"
 	"mayday/symbols/server"
 )
 
-// macho makes a Mach-O file of a type (2 program, 10 dSYM) with a UUID of one
-// letter.
+// macho is a Mach-O file with a UUID of one letter.
 func macho(kind uint32, uuid byte) []byte {
-	le := binary.LittleEndian
-	b := make([]byte, 32+24)
-	le.PutUint32(b, 0xfeedfacf)
-	le.PutUint32(b[12:], kind)
-	le.PutUint32(b[16:], 1)
-	le.PutUint32(b[20:], 24)
-	le.PutUint32(b[32:], 0x1b)
-	le.PutUint32(b[36:], 24)
-	copy(b[40:], bytes.Repeat([]byte{uuid}, 16))
-	return b
+	return sample.MachO(kind, [16]byte(bytes.Repeat([]byte{uuid}, 16)))
 }
 
-// pe makes a Windows program with time stamp 5AF1C0DE, size 1A000 and the
-// debug id of id1.
+// pe is a Windows program with the debug id of id1.
 func pe() []byte {
-	le := binary.LittleEndian
-	b := make([]byte, 0x400)
-	copy(b, "MZ")
-	le.PutUint32(b[60:], 0x40)
-	h := b[0x40:]
-	copy(h, "PE\x00\x00")
-	le.PutUint16(h[6:], 1)
-	le.PutUint32(h[8:], 0x5af1c0de)
-	le.PutUint16(h[20:], 240)
-	o := h[24:]
-	le.PutUint16(o, 0x20b)
-	le.PutUint32(o[56:], 0x1a000)
-	le.PutUint32(o[112+48:], 0x1000)
-	le.PutUint32(o[112+52:], 28)
-	s := o[240:]
-	le.PutUint32(s[8:], 0x200)
-	le.PutUint32(s[12:], 0x1000)
-	le.PutUint32(s[16:], 0x200)
-	le.PutUint32(s[20:], 0x200)
-	le.PutUint32(b[0x200+12:], 2)
-	le.PutUint32(b[0x200+16:], 24)
-	le.PutUint32(b[0x200+24:], 0x300)
-	copy(b[0x300:], "RSDS\x8c\xec\xe4\x44\x41\x2f\x2b\x49\x93\x69\xd6\xb9\xa0\x59\x57\x7c\x02")
-	return b
+	return sample.PE([16]byte([]byte("\x8c\xec\xe4\x44\x41\x2f\x2b\x49\x93\x69\xd6\xb9\xa0\x59\x57\x7c")), 2)
 }
 
 func tarGzipped(files ...string) []byte {
@@ -91,14 +57,7 @@ func (w *world) keys() (out []string) {
 func TestBundleOfDebugFiles(t *testing.T) {
 	w := start(t, nil)
 	program, other, dsym := macho(2, 'a'), macho(2, 'b'), macho(10, 'a')
-	fat := make([]byte, 64)
-	binary.BigEndian.PutUint32(fat, 0xcafebabe)
-	binary.BigEndian.PutUint32(fat[4:], 2)
-	for i, p := range [][]byte{program, other} {
-		binary.BigEndian.PutUint32(fat[8+20*i+8:], uint32(64+56*i))
-		binary.BigEndian.PutUint32(fat[8+20*i+12:], uint32(len(p)))
-	}
-	fat = append(append(fat, program...), other...)
+	fat := sample.Fat(program, other)
 	body, kind := form("file", "kite.tar.gz", tarGzipped("Kite.app/Contents/MacOS/Kite", string(fat), "Kite.dSYM/Contents/Resources/DWARF/Kite", string(dsym), "Kite.dSYM/Contents/Info.plist", "<plist/>"))
 	a := w.do("POST", "/upload/debug/", "upload_symbols", body, "Content-Type", kind)
 	if a.status != 201 || len(a.json(t)["files"].([]any)) != 3 {

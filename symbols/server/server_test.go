@@ -29,6 +29,7 @@ import (
 	"mayday/storage/catalog"
 	"mayday/storage/filebucket"
 	"mayday/symbols"
+	"mayday/symbols/sample"
 	"mayday/symbols/server"
 )
 
@@ -503,18 +504,7 @@ func TestBreakpadForm(t *testing.T) {
 }
 
 // elf is a file with a build id and nothing else.
-func elf() []byte {
-	le := binary.LittleEndian
-	b := make([]byte, 128)
-	copy(b, "\x7fELF\x02\x01\x01")
-	le.PutUint64(b[40:], 64)
-	le.PutUint16(b[58:], 64)
-	le.PutUint16(b[60:], 1)
-	le.PutUint32(b[68:], 7)
-	le.PutUint64(b[88:], 128)
-	le.PutUint64(b[96:], 36)
-	return append(b, "\x04\x00\x00\x00\x14\x00\x00\x00\x03\x00\x00\x00GNU\x00abcdefghijklmnopqrst"...)
-}
+func elf() []byte { return sample.ELF([]byte("abcdefghijklmnopqrst")) }
 
 func TestDebugFiles(t *testing.T) {
 	w := start(t, func(o *server.Options) { o.Convert = fixed("MODULE Linux x86_64 x a.so\n") })

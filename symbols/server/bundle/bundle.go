@@ -8,7 +8,7 @@
 // that a small upload does not fill the disk. Members that are no debug files
 // are looked at no further than their first bytes.
 //
-// Not read: LZX cabinets, sparse members of tars, links.
+// Not read: cabinets packed by Quantum, sparse members of tars, links.
 package bundle
 
 import (

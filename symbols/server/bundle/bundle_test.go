@@ -20,34 +20,12 @@ import (
 	"github.com/ulikunitz/xz"
 
 	"mayday/app/fault"
+	"mayday/symbols/sample"
 	"mayday/symbols/server/bundle"
 )
 
-// macho makes a Mach-O file of a type (2 program, 10 dSYM) with a UUID.
-func macho(kind uint32, uuid byte) []byte {
-	le := binary.LittleEndian
-	b := make([]byte, 32+24)
-	le.PutUint32(b, 0xfeedfacf)
-	le.PutUint32(b[12:], kind)
-	le.PutUint32(b[16:], 1)
-	le.PutUint32(b[20:], 24)
-	le.PutUint32(b[32:], 0x1b)
-	le.PutUint32(b[36:], 24)
-	b[40] = uuid
-	return b
-}
-
-func fat(parts ...[]byte) []byte {
-	b := make([]byte, 4096)
-	binary.BigEndian.PutUint32(b, 0xcafebabe)
-	binary.BigEndian.PutUint32(b[4:], uint32(len(parts)))
-	for i, p := range parts {
-		binary.BigEndian.PutUint32(b[8+20*i+8:], uint32(len(b)))
-		binary.BigEndian.PutUint32(b[8+20*i+12:], uint32(len(p)))
-		b = append(b, p...)
-	}
-	return b
-}
+// macho is a Mach-O file whose UUID begins with a byte.
+func macho(kind uint32, uuid byte) []byte { return sample.MachO(kind, [16]byte{uuid}) }
 
 type member struct {
 	name string
@@ -111,7 +89,7 @@ func hungry(b []byte) []byte {
 func TestXZProgram(t *testing.T) {
 	tool, err := exec.LookPath("xz")
 	if err != nil {
-		t.Skip("no xz")
+		t.Skip("no program xz (of the package xz-utils) to pack with: files of our own packing are read by TestOpen all the same")
 	}
 	program := append(macho(2, 1), bytes.Repeat([]byte("text that packs well, "), 20_000)...)
 	for _, args := range [][]string{{"-6"}, {"-9", "--check=crc32"}, {"-0", "--check=sha256", "--block-size=65536"}, {"--check=none"}} {
@@ -169,7 +147,7 @@ func TestOpen(t *testing.T) {
 		want       []string
 	}{
 		{"by itself", "Kite", program, []string{"Kite macho"}},
-		{"every architecture", "Kite", fat(program, macho(2, 2)), []string{"Kite macho", "Kite macho"}},
+		{"every architecture", "Kite", sample.Fat(program, macho(2, 2)), []string{"Kite macho", "Kite macho"}},
 		{"gzip", "Kite.gz", gzipped(program), []string{"Kite macho"}},
 		{"zstd", "Kite.zst", zstandard(program), []string{"Kite macho"}},
 		{"xz", "Kite.xz", xzed(program), []string{"Kite macho"}},
@@ -250,7 +228,7 @@ func TestRefused(t *testing.T) {
 		{"cut gzip", gzipped(program)[:30], fault.Malformed, ""},
 		{"cut zip", zipped(member{"a", program})[:60], fault.Malformed, ""},
 		{"cut zstd", zstandard(program)[:20], fault.Malformed, ""},
-		{"LZX", func() []byte { b := cabinet("a", program); b[42] = 3; return b }(), fault.Unsupported, "LZX"},
+		{"Quantum", func() []byte { b := cabinet("a", program); b[42] = 2; return b }(), fault.Unsupported, "Quantum"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -270,7 +248,7 @@ func TestRefused(t *testing.T) {
 
 func FuzzOpen(f *testing.F) {
 	program := macho(2, 1)
-	for _, seed := range [][]byte{program, fat(program), gzipped(program), zstandard(program), xzed(program), zipped(member{"a", program}), tarred(member{"a", program}), cabinet("a", program), zstandard(tarred(member{"b", cabinet("a", program)}))} {
+	for _, seed := range [][]byte{program, sample.Fat(program), gzipped(program), zstandard(program), xzed(program), zipped(member{"a", program}), tarred(member{"a", program}), cabinet("a", program), zstandard(tarred(member{"b", cabinet("a", program)}))} {
 		f.Add(seed)
 	}
 	dir := f.TempDir()
