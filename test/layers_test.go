@@ -56,7 +56,7 @@ var layers = []layer{
 	{"minidump/cfi", []string{"app/fault"}},
 	{"minidump/unwind", []string{"app/fault", "minidump/format", "minidump", "minidump/cfi", "symbols", "symbols/unwindinfo"}},
 	{"minidump/analysis", []string{"app/fault", "minidump/format", "minidump", "minidump/cfi", "minidump/unwind", "symbols"}},
-	{"minidump/stackwalk", []string{"app/fault", "minidump/format", "minidump", "minidump/reason", "minidump/cfi", "minidump/unwind", "minidump/analysis", "symbols", "symbols/executable", "symbols/unwindinfo"}},
+	{"minidump/stackwalk", []string{"app/fault", "minidump/format", "minidump", "minidump/reason", "minidump/cfi", "minidump/unwind", "minidump/analysis", "symbols", "symbols/lookup", "symbols/executable", "symbols/unwindinfo"}},
 	{"minidump/synth", []string{"app/fault", "minidump/format"}},
 	{"signature", []string{"app/fault"}},
 	{"storage/schema", []string{"app/fault"}},

@@ -8,6 +8,7 @@ import (
 	"mayday/minidump"
 	"mayday/minidump/unwind"
 	"mayday/symbols"
+	"mayday/symbols/lookup"
 )
 
 // Symbols answers what a walk asks of one module's symbols. The views of
@@ -37,7 +38,8 @@ type Loaded struct {
 // SymbolSource finds the symbols of modules.
 type SymbolSource interface {
 	// Symbols returns the symbols of a module, or an error of kind NotFound when
-	// there are none. It is called once for each module.
+	// there are none. It is called once for each module, and at the same time for
+	// several.
 	Symbols(ctx context.Context, id symbols.ModuleID) (*Loaded, error)
 }
 
@@ -63,6 +65,7 @@ type modules struct {
 	dump   *minidump.Dump
 	source SymbolSource // nil when there are no symbols at all
 	best   bool
+	asked  []bool // by the number of the module, of walks that count
 	// binaries are the files of the modules, nil when there are none.
 	binaries *binaries
 
@@ -74,6 +77,22 @@ type modules struct {
 // slot holds the symbols of one module; done closes when they are there.
 type slot struct {
 	done    chan struct{}
+	symbols Symbols
+	stats   SymbolStats
+}
+
+// seenModules are the modules as one goroutine sees them. It implements
+// unwind.Modules.
+type seenModules struct {
+	*modules
+	list  []seenModule // by the number of the module
+	walk  uint32       // number of the walk that is under way
+	asked []int        // the modules that it asked for symbols of
+}
+
+type seenModule struct {
+	known   bool
+	walk    uint32 // the last one that asked
 	symbols *answers
 }
 
@@ -83,9 +102,10 @@ type slot struct {
 // goroutine may use it at a time.
 type answers struct {
 	Symbols
-	best  bool
-	found map[uint64]*answer // by offset
-	cfi   map[uint64]symbols.CFI
+	reader *lookup.Reader // Symbols, where they are those of a table
+	best   bool
+	found  map[uint64]*answer // by offset
+	fresh  []answer           // room for those to come
 }
 
 type answer struct {
@@ -93,12 +113,21 @@ type answer struct {
 	place    Place
 }
 
-// maxAnswers bounds what is kept of a module's answers; stacks have some
-// thousand different addresses.
-const maxAnswers = 64 << 10
+const (
+	// maxAnswers bounds what is kept of a module's answers; stacks have some
+	// thousand different addresses.
+	maxAnswers = 64 << 10
+	// answerRun is how many answers are allocated at a time.
+	answerRun = 16
+)
 
 func newAnswers(s Symbols, best bool) *answers {
-	return &answers{Symbols: s, best: best, found: map[uint64]*answer{}, cfi: map[uint64]symbols.CFI{}}
+	a := &answers{Symbols: s, best: best, found: map[uint64]*answer{}}
+	if v, ok := s.(lookup.View); ok {
+		a.reader = v.Reader()
+		a.Symbols = a.reader
+	}
+	return a
 }
 
 // at is what covers offset, nil when nothing does.
@@ -110,7 +139,12 @@ func (a *answers) at(offset uint64) *answer {
 	if !ok {
 		return nil
 	}
-	found := &answer{l.Function, Place{HasFunction: true, Function: l.Name, FunctionOffset: offset - l.Address,
+	if len(a.fresh) == 0 {
+		a.fresh = make([]answer, answerRun)
+	}
+	found := &a.fresh[0]
+	a.fresh = a.fresh[1:]
+	*found = answer{l.Function, Place{HasFunction: true, Function: l.Name, FunctionOffset: offset - l.Address,
 		HasFile: l.HasFile, File: l.File, HasLine: l.HasLine, Line: l.Line, Inlines: l.Inlines}}
 	if len(a.found) < maxAnswers {
 		a.found[offset] = found
@@ -130,20 +164,31 @@ func (a *answers) Function(offset uint64) (symbols.Function, bool) {
 	return symbols.Function{}, false
 }
 
-// CFI implements unwind.Symbols.
-func (a *answers) CFI(offset uint64) (symbols.CFI, bool) {
-	if c, ok := a.cfi[offset]; ok {
-		return c, true
+// Starts implements unwind.Starts.
+func (a *answers) Starts(offset uint64) bool {
+	if a.reader != nil {
+		return a.reader.Starts(offset)
 	}
-	c, ok := a.Symbols.CFI(offset)
-	if ok && len(a.cfi) < maxAnswers {
-		a.cfi[offset] = c
-	}
-	return c, ok
+	f, ok := a.Symbols.Function(offset)
+	return ok && f.Address == offset && !f.Public
 }
 
 func newModules(d *minidump.Dump, source SymbolSource, best bool) *modules {
 	return &modules{dump: d, source: source, best: best, loaded: map[symbols.ModuleID]*slot{}, stats: map[string]*SymbolStats{}}
+}
+
+func (m *modules) newSeen() *seenModules {
+	s := &seenModules{modules: m}
+	if m.source != nil {
+		s.list = make([]seenModule, len(m.dump.Modules))
+	}
+	return s
+}
+
+// begin starts another walk.
+func (s *seenModules) begin() {
+	s.walk++
+	s.asked = s.asked[:0]
 }
 
 // Find implements unwind.Modules.
@@ -159,29 +204,52 @@ func (m *modules) Find(address uint64) (int, uint64, bool) {
 func (m *modules) End() uint64 { return m.dump.ModulesEnd() }
 
 // Symbols implements unwind.Modules.
-func (m *modules) Symbols(ctx context.Context, module int) unwind.Symbols {
-	if s := m.of(ctx, module); s != nil {
-		return s
+func (s *seenModules) Symbols(ctx context.Context, module int) unwind.Symbols {
+	if found := s.of(ctx, module); found != nil {
+		return found
 	}
 	return nil
 }
 
 // of returns the symbols of a module, nil when there are none.
-func (m *modules) of(ctx context.Context, module int) *answers {
-	if m.source == nil {
+func (s *seenModules) of(ctx context.Context, module int) *answers {
+	if s.source == nil {
 		return nil
 	}
+	m := &s.list[module]
+	if m.walk != s.walk {
+		m.walk = s.walk
+		s.asked = append(s.asked, module)
+	}
+	if m.known {
+		return m.symbols
+	}
+	found, ok := s.load(ctx, module)
+	if m.known = ok; ok && found != nil {
+		m.symbols = newAnswers(found, s.best)
+	}
+	return m.symbols
+}
+
+// id names a module.
+func (m *modules) id(module int) symbols.ModuleID {
 	mod := &m.dump.Modules[module]
-	id := symbols.ModuleID{DebugFile: mod.DebugFile, DebugID: mod.DebugID, CodeFile: mod.Name, CodeID: mod.CodeID}
+	return symbols.ModuleID{DebugFile: mod.DebugFile, DebugID: mod.DebugID, CodeFile: mod.Name, CodeID: mod.CodeID}
+}
+
+// load asks the source for the symbols of a module, once. It reports false when
+// the time is up before they are there.
+func (m *modules) load(ctx context.Context, module int) (Symbols, bool) {
+	id := m.id(module)
 	m.mu.Lock()
 	s := m.loaded[id]
 	if s != nil {
 		m.mu.Unlock()
 		select {
 		case <-s.done:
-			return s.symbols
+			return s.symbols, true
 		case <-ctx.Done():
-			return nil
+			return nil, false
 		}
 	}
 	s = &slot{done: make(chan struct{})}
@@ -190,24 +258,48 @@ func (m *modules) of(ctx context.Context, module int) *answers {
 	defer close(s.done)
 
 	l, err := m.source.Symbols(ctx, id)
-	stats := &SymbolStats{}
 	switch {
 	case err != nil:
-		stats.Missing = true
+		s.stats.Missing = true
 		if !fault.Is(err, fault.NotFound) {
-			stats.Error = err.Error()
+			s.stats.Error = err.Error()
 		}
 	case l == nil:
-		stats.Missing = true
+		s.stats.Missing = true
 	default:
-		if l.Symbols != nil {
-			s.symbols = newAnswers(l.Symbols, m.best)
-		}
-		stats = &SymbolStats{Loaded: true, Corrupt: l.Corrupt, Verdict: l.Verdict, URL: l.URL, DebugFile: l.DebugFile, DebugID: l.DebugID}
+		s.symbols = l.Symbols
+		s.stats = SymbolStats{Loaded: true, Corrupt: l.Corrupt, Verdict: l.Verdict, URL: l.URL, DebugFile: l.DebugFile, DebugID: l.DebugID}
 	}
 	m.mu.Lock()
-	// Modules of one name share what is said about them, as ever.
-	m.stats[symbols.Leaf(mod.Name)] = stats
-	m.mu.Unlock()
-	return s.symbols
+	defer m.mu.Unlock()
+	m.stats[symbols.Leaf(id.CodeFile)] = &s.stats
+	return s.symbols, true
+}
+
+// wereAsked notes modules whose symbols a walk asked for.
+func (m *modules) wereAsked(list []int) {
+	if len(list) > 0 && m.asked == nil {
+		m.asked = make([]bool, len(m.dump.Modules))
+	}
+	for _, i := range list {
+		m.asked[i] = true
+	}
+}
+
+// statsOf returns what became of the symbols of a module, nil when no walk asked.
+func (m *modules) statsOf() func(module int) *SymbolStats {
+	if m.asked == nil {
+		return func(int) *SymbolStats { return nil }
+	}
+	if !m.best { // modules of one name share what is said about them, as ever
+		return func(i int) *SymbolStats { return m.stats[symbols.Leaf(m.dump.Modules[i].Name)] }
+	}
+	asked := map[symbols.ModuleID]*SymbolStats{}
+	for i := range m.asked {
+		if m.asked[i] {
+			id := m.id(i)
+			asked[id] = &m.loaded[id].stats
+		}
+	}
+	return func(i int) *SymbolStats { return asked[m.id(i)] }
 }

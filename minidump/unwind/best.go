@@ -148,7 +148,7 @@ func (k *walk) mayReturnTo(address uint64) bool {
 		}
 		// What points at the start of a function is a pointer to it. The function
 		// before it may end in a call that does not return, but that is rare.
-		if next, ok := table.Function(address - base); ok && next.Address == address-base && !next.Public {
+		if starts(table, address-base) {
 			return false
 		}
 	} else if k.sceptical {
@@ -157,6 +157,15 @@ func (k *walk) mayReturnTo(address uint64) bool {
 	n := callBytes(k.arch.cpu)
 	b := k.codeBefore(address, n)
 	return b == nil || endsInCall(k.arch.cpu, b, k.order())
+}
+
+// starts reports whether a function starts at offset.
+func starts(table Symbols, offset uint64) bool {
+	if s, ok := table.(Starts); ok {
+		return s.Starts(offset)
+	}
+	f, ok := table.Function(offset)
+	return ok && f.Address == offset && !f.Public
 }
 
 // headerBytes is how much of a module is no code for certain: the headers of

@@ -37,9 +37,9 @@ func (k *walk) scan(start uint64, count int, plausible func(uint64) bool) (hit, 
 		if k.best() {
 			seen *= bestWordCost
 		}
-		k.walker.words.Add(-int64(seen))
+		k.walker.Left.Words -= int64(seen)
 	}()
-	if k.walker.words.Load() <= 0 {
+	if k.walker.Left.Words <= 0 {
 		k.truncated = truncatedScan
 		return hit{}, false
 	}

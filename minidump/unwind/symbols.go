@@ -14,10 +14,17 @@ type Symbols interface {
 	// that points where there is none, or one without a name, is not taken for
 	// a return address.
 	Function(offset uint64) (symbols.Function, bool)
-	// CFI is the STACK CFI information for offset.
+	// CFI is the STACK CFI information for offset. It is not used any more when
+	// CFI is called again.
 	CFI(offset uint64) (symbols.CFI, bool)
 	// Win is the STACK WIN information for offset.
 	Win(offset uint64) (symbols.Win, bool)
+}
+
+// Starts is implemented by Symbols that can tell sooner than by Function whether
+// a function, and no PUBLIC, starts at offset.
+type Starts interface {
+	Starts(offset uint64) bool
 }
 
 // Modules finds the modules of the process. It must be safe for as many

@@ -2,8 +2,6 @@ package unwind
 
 import (
 	"context"
-	"sync"
-	"sync/atomic"
 
 	"mayday/minidump/cfi"
 	"mayday/minidump/format"
@@ -46,41 +44,50 @@ const maxMoves = 8
 // page of every process is left unmapped to catch null pointers.
 const lowestCode = 4096
 
-// Walker walks the threads of one process. It is safe for concurrent use.
+// Budget is what walks may still use, those of all threads of a dump together.
+type Budget struct {
+	Frames   int64 // of MaxFrames
+	Words    int64 // of MaxScannedWords
+	Programs int64 // of MaxProgramBytes
+}
+
+// NewBudget is the budget of a dump.
+func NewBudget() Budget {
+	return Budget{Frames: MaxFrames, Words: MaxScannedWords, Programs: MaxProgramBytes}
+}
+
+// Spent says which part of the budget is used up, "" while none is: further
+// walks would yield next to nothing.
+func (b *Budget) Spent() string {
+	switch {
+	case b.Frames <= 0:
+		return truncatedDump
+	case b.Words <= 0:
+		return truncatedScan
+	case b.Programs < 0:
+		return truncatedPrograms
+	}
+	return ""
+}
+
+// Walker walks the threads of one process, one after the other. For several at
+// a time there must be several walkers.
 type Walker struct {
+	// Left is the budget for the walks to come.
+	Left Budget
+
 	process  Process
-	binaries Binaries     // nil for none
-	frames   atomic.Int64 // left of MaxFrames
-	words    atomic.Int64 // left of MaxScannedWords
-	programs atomic.Int64 // left of MaxProgramBytes
-	walks    sync.Pool    // of *walk
+	binaries Binaries // nil for none
+	walk     walk
 }
 
 // NewWalker returns a walker for the threads of p.
 func NewWalker(p Process) *Walker {
-	w := &Walker{process: p}
+	w := &Walker{Left: NewBudget(), process: p}
 	if p.Heuristics == Best {
 		w.binaries, _ = p.Modules.(Binaries)
 	}
-	w.frames.Store(MaxFrames)
-	w.words.Store(MaxScannedWords)
-	w.programs.Store(MaxProgramBytes)
-	w.walks.New = func() any { return new(walk) }
 	return w
-}
-
-// Spent says which limit on all threads together is used up, "" while none is:
-// further walks would yield next to nothing.
-func (w *Walker) Spent() string {
-	switch {
-	case w.frames.Load() <= 0:
-		return truncatedDump
-	case w.words.Load() <= 0:
-		return truncatedScan
-	case w.programs.Load() < 0:
-		return truncatedPrograms
-	}
-	return ""
 }
 
 // Walk walks one thread. When ctx ends, or a limit is reached, the frames so
@@ -111,8 +118,7 @@ func (w *Walker) Each(ctx context.Context, t Thread, each func(*Frame) bool) (tr
 	if a.silent && w.process.Heuristics == Parity {
 		return ""
 	}
-	k := w.walks.Get().(*walk)
-	defer w.walks.Put(k)
+	k := &w.walk
 	k.begin(ctx, w, a, t)
 	return k.run(t, each)
 }
@@ -174,7 +180,8 @@ func (k *walk) run(t Thread, each func(*Frame) bool) (truncated string) {
 	if !each(&out) {
 		return ""
 	}
-	if k.walker.frames.Add(-1) < 0 {
+	left := &k.walker.Left
+	if left.Frames--; left.Frames < 0 {
 		return truncatedDump
 	}
 	if k.stack.empty() || k.arch.byScan == nil || !k.arch.walked && !k.best() {
@@ -205,7 +212,7 @@ func (k *walk) run(t Thread, each func(*Frame) bool) (truncated string) {
 		if !each(&out) {
 			break
 		}
-		k.walker.frames.Add(-1)
+		left.Frames--
 		k.grand, k.callee, k.caller = k.callee, k.caller, k.grand
 		k.grandKnown = true
 	}
@@ -219,7 +226,7 @@ func (k *walk) mayContinue(frames int) bool {
 	case k.truncated != "": // found while looking for the last one
 	case frames >= MaxThreadFrames:
 		k.truncated = truncatedThread
-	case k.walker.frames.Load() <= 0:
+	case k.walker.Left.Frames <= 0:
 		k.truncated = truncatedDump
 	case !k.spend():
 		k.truncated = truncatedPrograms
@@ -235,7 +242,8 @@ func (k *walk) mayContinue(frames int) bool {
 func (k *walk) spend() bool {
 	work := int64(k.eval.Work + k.win.Work)
 	k.eval.Work, k.win.Work = 0, 0
-	return k.walker.programs.Add(-work) >= 0
+	k.walker.Left.Programs -= work
+	return k.walker.Left.Programs >= 0
 }
 
 // step works out the caller of the callee. It reports false at the end of the

@@ -230,16 +230,16 @@ func TestOverflow(t *testing.T) {
 func TestLimits(t *testing.T) {
 	p, th := recursion(MaxThreadFrames + 10)
 	w := NewWalker(Process{Modules: p, Heuristics: Parity})
-	if left := w.frames.Load(); left != MaxFrames {
+	if left := w.Left.Frames; left != MaxFrames {
 		t.Errorf("%d frames to begin with", left)
 	}
 	if s := w.Walk(context.Background(), th); s.Truncated != truncatedThread || len(s.Frames) != MaxThreadFrames {
 		t.Errorf("%d frames, %q", len(s.Frames), s.Truncated)
 	}
-	if left := w.frames.Load(); left != MaxFrames-MaxThreadFrames {
+	if left := w.Left.Frames; left != MaxFrames-MaxThreadFrames {
 		t.Errorf("%d frames left", left)
 	}
-	w.frames.Store(100)
+	w.Left.Frames = 100
 	if s := w.Walk(context.Background(), th); s.Truncated != truncatedDump || len(s.Frames) != 100 {
 		t.Errorf("%d frames, %q", len(s.Frames), s.Truncated)
 	}
@@ -268,11 +268,11 @@ func TestScanLimit(t *testing.T) {
 			cost *= bestWordCost
 		}
 		for i := range int64(2) {
-			if s := w.Walk(context.Background(), th); s.Truncated != "" || len(s.Frames) != 1 || w.words.Load() != MaxScannedWords-(i+1)*cost {
-				t.Errorf("%d frames, %q, %d words left", len(s.Frames), s.Truncated, w.words.Load())
+			if s := w.Walk(context.Background(), th); s.Truncated != "" || len(s.Frames) != 1 || w.Left.Words != MaxScannedWords-(i+1)*cost {
+				t.Errorf("%d frames, %q, %d words left", len(s.Frames), s.Truncated, w.Left.Words)
 			}
 		}
-		w.words.Store(1)
+		w.Left.Words = 1
 		if s := w.Walk(context.Background(), th); s.Truncated != "" {
 			t.Errorf("before the limit: %q", s.Truncated)
 		}
@@ -288,11 +288,11 @@ func TestProgramLimit(t *testing.T) {
 	if s := w.Walk(context.Background(), th); s.Truncated != "" || len(s.Frames) != 2001 {
 		t.Errorf("%d frames, %q", len(s.Frames), s.Truncated)
 	}
-	used := MaxProgramBytes - w.programs.Load()
+	used := MaxProgramBytes - w.Left.Programs
 	if used < 2000*50 || used > 2000*200 {
 		t.Errorf("%d bytes of programs run", used)
 	}
-	w.programs.Store(used / 2)
+	w.Left.Programs = used / 2
 	if s := w.Walk(context.Background(), th); s.Truncated != truncatedPrograms || len(s.Frames) < 900 || len(s.Frames) > 1100 {
 		t.Errorf("%d frames, %q", len(s.Frames), s.Truncated)
 	}

@@ -91,8 +91,45 @@ func last(b []byte, n int, want uint32) int {
 
 // get returns the last entry whose key is key.
 func (x *index) get(s *blockStore, key uint64) (uint32, bool) {
+	if val, ok := x.guess(s, key); ok {
+		return val, true
+	}
 	e, _, ok := x.find(s, key)
 	return e.val, ok && e.key == key
+}
+
+// guess is get for keys without gaps, such as most ids are: it looks where the
+// key is if there are none before it. It may find nothing where get would.
+func (x *index) guess(s *blockStore, key uint64) (uint32, bool) {
+	n := len(x.bases)
+	if n == 0 || key < x.bases[0] {
+		return 0, false
+	}
+	at := int(min((key-x.bases[0])/maxChunk, uint64(n-1)))
+	c := &x.chunks[at]
+	want := key - x.bases[at]
+	if key < x.bases[at] || want >= uint64(c.count) {
+		return 0, false
+	}
+	g, i := int(want/groupSize), int(want%groupSize)
+	keys, vals := c.group(s, g)
+	if i >= len(keys)/4 || uint64(key32(keys, i)) != want {
+		return 0, false
+	}
+	// Of equal keys the last counts, which may be the next one.
+	switch {
+	case i+1 < len(keys)/4:
+		if uint64(key32(keys, i+1)) == want {
+			return 0, false
+		}
+	case g+1 < c.groups():
+		if uint64(key32(x.samples[4*c.sample:], g+1)) == want {
+			return 0, false
+		}
+	case at+1 < n && x.bases[at+1] == key:
+		return 0, false
+	}
+	return key32(vals, i), true
 }
 
 // at returns the entry at a position.

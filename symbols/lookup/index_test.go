@@ -18,6 +18,8 @@ func TestIndex(t *testing.T) {
 		{"even", 20_000, func(i int) uint64 { return uint64(i)*64 + r.Uint64N(64) }},
 		{"uneven", 5_000, func(i int) uint64 { return uint64(i) * uint64(i) * uint64(i) }},
 		{"equal", 3_000, func(i int) uint64 { return uint64(i / 100) }},
+		{"dense with equal ones", 20_000, func(i int) uint64 { return uint64(i - i%31/30) }},
+		{"dense with gaps", 20_000, func(i int) uint64 { return uint64(i + i/1000) }},
 		{"all of 64 bits", 2_000, func(i int) uint64 { return uint64(i) << 53 }},
 		{"random", 10_000, func(int) uint64 { return r.Uint64N(1 << 34) }},
 		{"one", 1, func(int) uint64 { return 77 }},
@@ -40,6 +42,10 @@ func TestIndex(t *testing.T) {
 				e, pos, ok := x.find(&s, key)
 				if ok != (want >= 0) || ok && (pos != want || e != list[want]) {
 					t.Fatalf("find %#x: got %v at %d, %v; want position %d", key, e, pos, ok, want)
+				}
+				there := want >= 0 && list[want].key == key
+				if val, ok := x.get(&s, key); ok != there || ok && val != list[want].val {
+					t.Fatalf("get %#x: got %d, %v; want position %d", key, val, ok, want)
 				}
 			}
 			for i, e := range list {

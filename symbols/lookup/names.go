@@ -36,10 +36,14 @@ func (t *Table) text(r ref) []byte {
 type Scratch struct {
 	b       []byte
 	inlines []symbols.Inline
+	keep    bool // answers stay as they are, and nothing of them lies in the table
 }
 
 // scratchSize is how much memory a Scratch takes at a time.
-const scratchSize = 16 << 10
+const (
+	scratchSize    = 16 << 10
+	scratchInlines = 128 // and of those whose answers stay
+)
 
 // take returns n bytes of s, new ones when s is nil.
 func (s *Scratch) take(n int) []byte {
@@ -79,11 +83,31 @@ func (t *Table) name(r ref, s *Scratch) string {
 		s.give(len(to) - len(b))
 	case s == nil:
 		b = bytes.Clone(b)
+	case s.keep:
+		to := s.take(len(b))
+		copy(to, b)
+		b = to
 	}
 	if !utf8.Valid(b) {
 		return strings.ToValidUTF8(string(b), "\uFFFD")
 	}
 	return unsafe.String(unsafe.SliceData(b), len(b)) // nobody writes to b
+}
+
+// room returns memory for n inlined calls.
+func (s *Scratch) room(n int) []symbols.Inline {
+	switch {
+	case s == nil:
+		return make([]symbols.Inline, 0, n)
+	case !s.keep:
+		return s.inlines
+	}
+	if cap(s.inlines)-len(s.inlines) < n {
+		s.inlines = make([]symbols.Inline, 0, max(n, scratchInlines))
+	}
+	at := len(s.inlines)
+	s.inlines = s.inlines[:at+n]
+	return s.inlines[at : at : at+n]
 }
 
 // kept returns the bytes kept at r and their form.

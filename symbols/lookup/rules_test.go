@@ -85,7 +85,7 @@ func TestCorrupt(t *testing.T) {
 		name, text string
 		want       [3]bool
 	}{
-		{"sound", sample, [3]bool{}},
+		{"sound", smallSym, [3]bool{}},
 		{"loose", "FUNC 1000 40 0 f\n1000 40 1 0 \n", [3]bool{false, true, false}},
 		{"bad", "FUNC 1000 40 0 f\nwhat\n", [3]bool{true, true, true}},
 	} {

@@ -9,7 +9,7 @@ import (
 	"mayday/symbols"
 )
 
-const sample = `MODULE Linux x86_64 0123456789ABCDEF0123456789ABCDEF0 lib.so
+const smallSym = `MODULE Linux x86_64 0123456789ABCDEF0123456789ABCDEF0 lib.so
 INFO CODE_ID 67452301AB89EFCD lib.so
 FILE 0 a.c
 FILE 1 b.h
@@ -47,7 +47,7 @@ func inline(name string, line uint32) symbols.Inline {
 }
 
 func TestLocate(t *testing.T) {
-	tb := table(t, sample)
+	tb := table(t, smallSym)
 	f := symbols.Function{Name: "f", Address: 0x1000, Size: 0x40, ParamSize: 8}
 	for _, c := range []struct {
 		name   string
@@ -77,7 +77,7 @@ func TestLocate(t *testing.T) {
 }
 
 func TestUnwindRecords(t *testing.T) {
-	v := table(t, sample).View(symbols.Parity)
+	v := table(t, smallSym).View(symbols.Parity)
 	got, ok := v.CFI(0x1020)
 	want := symbols.CFI{Start: 0x1000, Size: 0x40, Init: ".cfa: $rsp 8 + .ra: .cfa -8 + ^", Deltas: []string{".cfa: $rsp 16 +"}}
 	if d := cmp.Diff(want, got); !ok || d != "" {

@@ -63,13 +63,7 @@ func (v View) behind(h *Hit, offset uint64) bool {
 // for it.
 func (v View) Function(offset uint64) (symbols.Function, bool) {
 	var h Hit
-	ok := false
-	if v.reading == symbols.Parity {
-		ok = !v.unusable() && v.t.walker(&h, offset, false)
-	} else {
-		ok = v.Resolve(offset, &h)
-	}
-	if !ok {
+	if !v.head(offset, &h) {
 		return symbols.Function{}, false
 	}
 	return v.function(&h, nil), true
@@ -120,11 +114,7 @@ func (v View) location(h *Hit, s *Scratch) symbols.Location {
 	if v.reading == symbols.Parity {
 		l.HasLine = l.HasFile
 	}
-	if s != nil {
-		l.Inlines = s.inlines
-	} else {
-		l.Inlines = make([]symbols.Inline, 0, len(h.Calls))
-	}
+	l.Inlines = s.room(len(h.Calls))
 	for i := len(h.Calls) - 1; i >= 0; i-- {
 		file, line, have := h.File, h.Line, h.HasLine
 		if i+1 < len(h.Calls) {
