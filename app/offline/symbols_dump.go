@@ -2,6 +2,7 @@ package offline
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -56,17 +57,21 @@ func dumpSymbols(c *cli.Context) (err error) {
 			return fault.As(fault.NotFound, err, "debug file")
 		}
 		defer debug.Close()
-		in.Debug = debug
+		info, err := debug.Stat()
+		if err != nil {
+			return err
+		}
+		in.Debug, in.DebugSize = debug, info.Size()
 	}
 	store := c.String("store")
 	if store == "" {
-		return dump.Write(c.App.Writer, in)
+		return dump.Write(c.Context, c.App.Writer, in)
 	}
-	return dumpInto(store, in)
+	return dumpInto(c.Context, store, in)
 }
 
 // dumpInto writes a symbol file under the id that its first line names.
-func dumpInto(store string, in dump.Input) error {
+func dumpInto(ctx context.Context, store string, in dump.Input) error {
 	if err := os.MkdirAll(store, 0o777); err != nil {
 		return fault.As(fault.Invalid, err, "store")
 	}
@@ -75,7 +80,7 @@ func dumpInto(store string, in dump.Input) error {
 		return fault.As(fault.Invalid, err, "store")
 	}
 	defer os.Remove(f.Name()) // once renamed it is gone
-	err = dump.Write(f, in)
+	err = dump.Write(ctx, f, in)
 	first := make([]byte, 256)
 	n, _ := f.ReadAt(first, 0)
 	if cerr := f.Close(); err == nil {

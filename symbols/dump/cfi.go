@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"mayday/symbols/executable"
 	"mayday/symbols/sym"
 	"mayday/symbols/unwindinfo/dwarf"
 )
@@ -13,25 +12,31 @@ import (
 // binary has no other, as Go's linker makes them. All rules with expressions are
 // there, which compilers use for frames that are aligned, and linkers for the
 // stubs that call other modules.
-func (m *module) writeCFI(in Input) {
-	im, err := executable.Open(in.Binary, in.Size, executable.UnknownMachine)
-	if err != nil {
-		return // a binary without rules
-	}
-	table := dwarf.New(im, ".eh_frame", ".eh_frame_hdr")
+func (m *module) writeCFI() error {
+	table := dwarf.New(m.binary, ".eh_frame", ".eh_frame_hdr")
 	if table == nil {
-		if table = dwarf.New(im, ".debug_frame", ""); table == nil {
-			return
+		if table = dwarf.New(m.binary, ".debug_frame", ""); table == nil {
+			return nil // a binary without rules
 		}
 	}
 	for code, rows := range table.All() {
-		_ = m.out.Write(&sym.Record{Kind: sym.KindCFIInit, Address: code.Offset, Size: code.Size, Text: []byte(rows[0].Rules)})
+		if err := m.meter.Check(); err != nil {
+			return err
+		}
+		if err := m.out.Write(&sym.Record{Kind: sym.KindCFIInit, Address: code.Offset, Size: code.Size, Text: []byte(rows[0].Rules)}); err != nil {
+			return err
+		}
 		for i, row := range rows[1:] {
-			if changes := changed(rows[i].Rules, row.Rules); changes != "" {
-				_ = m.out.Write(&sym.Record{Kind: sym.KindCFI, Address: row.Offset, Text: []byte(changes)})
+			changes := changed(rows[i].Rules, row.Rules)
+			if changes == "" {
+				continue
+			}
+			if err := m.out.Write(&sym.Record{Kind: sym.KindCFI, Address: row.Offset, Text: []byte(changes)}); err != nil {
+				return err
 			}
 		}
 	}
+	return nil
 }
 
 // changed are the rules of a row that differ from those of the row before. A

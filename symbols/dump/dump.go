@@ -10,13 +10,15 @@
 // parameters: DWARF does not spell them, and nothing is demangled.
 //
 // It does not read split DWARF (.dwo), PE or Mach-O files.
+//
+// What is made and kept on the way is counted against Input.Memory, the output is
+// bounded by the input, and the context is looked at every few thousand steps: so
+// files of strangers cost what their size allows.
 package dump
 
 import (
-	"bytes"
 	"cmp"
-	"debug/dwarf"
-	"debug/elf"
+	"context"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -24,97 +26,111 @@ import (
 	"strings"
 
 	"mayday/app/fault"
+	"mayday/symbols/dump/debuginfo"
+	"mayday/symbols/executable"
 	"mayday/symbols/sym"
 )
 
 // Input is what a symbol file is made from.
 type Input struct {
-	// Binary is the program or library itself.
+	// Binary is the program or library itself, or its debug file alone, which has
+	// no rules to unwind.
 	Binary io.ReaderAt
 	// Size is that of Binary in bytes.
 	Size int64
-	// Debug is its separate debug file, nil when the binary has its debug
-	// information in itself.
-	Debug io.ReaderAt
+	// Debug is its separate debug file of DebugSize bytes, nil when the binary has
+	// its debug information in itself.
+	Debug     io.ReaderAt
+	DebugSize int64
 	// Name is the name of the module, such as libc.so.6.
 	Name string
+	// Memory is how many bytes may be kept on the way, 0 for DefaultMemory of the
+	// sizes. The collector of the runtime may use as much again.
+	Memory int64
 }
 
-// Write writes the symbol file of a binary to w. What cannot be read is an
-// error of kind Malformed.
-func Write(w io.Writer, in Input) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fault.New(fault.Malformed, "debug information of %s: %v", in.Name, r)
-		}
-	}()
-	binary, err := elf.NewFile(in.Binary)
+// DefaultMemory is what making a symbol file of size bytes of binaries may keep:
+// 64 MB and four times their size. Binaries keep one to two times their size;
+// with compressed debug information up to four.
+func DefaultMemory(size int64) int64 { return 64<<20 + 4*size }
+
+// maxOutput bounds the symbol file of size bytes of binaries likewise: real ones
+// are smaller than the binary, or twice as large if that is compressed.
+func maxOutput(size int64) int64 { return 64<<20 + 16*size }
+
+// Write writes the symbol file of a binary to w. What cannot be read is an error
+// of kind fault.Malformed, what takes more than Memory or makes far too much is
+// one of kind fault.TooLarge; when ctx ends, its error comes back within
+// milliseconds.
+func Write(ctx context.Context, w io.Writer, in Input) error {
+	size := in.Size
+	if in.Debug != nil {
+		size += in.DebugSize
+	}
+	memory := in.Memory
+	if memory <= 0 {
+		memory = DefaultMemory(size)
+	}
+	binary, err := open(in.Binary, in.Size)
 	if err != nil {
-		return fault.Wrap(fault.New(fault.Malformed, "%v", err), "binary %s", in.Name)
+		return fault.Wrap(err, "binary %s", in.Name)
 	}
 	debug := binary
 	if in.Debug != nil {
-		if debug, err = elf.NewFile(in.Debug); err != nil {
-			return fault.Wrap(fault.New(fault.Malformed, "%v", err), "debug file of %s", in.Name)
+		if debug, err = open(in.Debug, in.DebugSize); err != nil {
+			return fault.Wrap(err, "debug file of %s", in.Name)
 		}
 	}
-	m := &module{name: in.Name, binary: binary, base: imageBase(binary), out: sym.NewWriter(w), files: map[string]uint32{}, origins: map[string]uint32{}}
-	for _, s := range binary.Sections {
-		if s.Flags&elf.SHF_EXECINSTR != 0 && s.Flags&elf.SHF_ALLOC != 0 {
-			m.code = append(m.code, span{s.Addr, s.Addr + s.Size})
+	m := &module{
+		name: debuginfo.Clean(in.Name), binary: binary, base: binary.Base,
+		meter: debuginfo.NewMeter(ctx, memory), out: sym.NewWriter(&limited{w, maxOutput(size)}),
+	}
+	for i := range binary.Sections {
+		if s := &binary.Sections[i]; s.Executable {
+			m.code = append(m.code, debuginfo.Span{Start: s.Address, End: s.Address + s.Size})
 		}
 	}
-	if len(m.code) > maxCodeSections {
-		return fault.New(fault.Malformed, "binary %s: %d sections of code", in.Name, len(m.code))
+	if m.info, err = debuginfo.Read(debug, m.meter); err != nil {
+		return fault.Wrap(err, "debug information of %s", in.Name)
 	}
-	if data, err := debug.DWARF(); err == nil {
-		if err := m.readUnits(data); err != nil {
-			return fault.New(fault.Malformed, "debug information of %s: %v", in.Name, err)
-		}
+	images := []*executable.Image{binary}
+	if debug != binary {
+		images = append(images, debug)
 	}
-	m.readSymbols(binary, debug)
-	m.arrange()
-	return m.write(in)
+	if err := m.readSymbols(images...); err != nil {
+		return fault.Wrap(err, "symbols of %s", in.Name)
+	}
+	if err := m.arrange(); err != nil {
+		return fault.Wrap(err, "symbols of %s", in.Name)
+	}
+	return fault.Wrap(m.write(), "symbols of %s", in.Name)
 }
 
-// The limits, far above what compilers and linkers make, keep a made-up file from
-// taking long.
-const (
-	maxCodeSections = 4096
-	maxParts        = 4096 // of one function
-)
-
-// span is a range of addresses.
-type span struct{ start, end uint64 }
-
-func (s span) overlap(o span) (span, bool) {
-	c := span{max(s.start, o.start), min(s.end, o.end)}
-	return c, c.start < c.end
+func open(r io.ReaderAt, size int64) (*executable.Image, error) {
+	im, err := executable.Open(r, size, executable.UnknownMachine)
+	if err == nil && im.Format != executable.ELF {
+		err = fault.New(fault.Unsupported, "a %s file", im.Format)
+	}
+	return im, err
 }
 
-// line is a range of addresses of one source line.
-type line struct {
-	span
-	file string
-	line uint32
+// limited refuses more than left bytes.
+type limited struct {
+	w    io.Writer
+	left int64
+}
+
+func (l *limited) Write(b []byte) (int, error) {
+	if l.left -= int64(len(b)); l.left < 0 {
+		return 0, fault.New(fault.TooLarge, "the symbol file grows far beyond the binary")
+	}
+	return l.w.Write(b)
 }
 
 // function is a function, or one of the parts of one.
 type function struct {
-	span
-	name    string
-	origin  dwarf.Offset // names it when name is ""
-	inlines []inline
-	lines   []line
-}
-
-// inline is a call that was inlined.
-type inline struct {
-	depth  uint32
-	origin dwarf.Offset // of the function called
-	file   string       // of the call
-	line   uint32
-	ranges []span
+	debuginfo.Function
+	name string // of the linker; "" when the debug information names it
 }
 
 // public is a symbol of the linker.
@@ -127,40 +143,36 @@ type public struct {
 // module is a symbol file in the making.
 type module struct {
 	name      string
-	binary    *elf.File
+	binary    *executable.Image
 	base      uint64
-	code      []span // sections
-	names     map[dwarf.Offset]entity
+	code      []debuginfo.Span // sections
+	info      *debuginfo.Info
 	functions []function
-	lines     []line
 	publics   []public
+	meter     *debuginfo.Meter
 
 	out     *sym.Writer
-	files   map[string]uint32
-	origins map[string]uint32
-}
-
-// imageBase is the address that offsets in the module count from.
-func imageBase(f *elf.File) uint64 {
-	for _, p := range f.Progs {
-		if p.Type == elf.PT_LOAD {
-			return p.Vaddr - p.Off
-		}
-	}
-	return 0
-}
-
-// isCode says whether a range lies in a section of code.
-func (m *module) isCode(s span) bool {
-	return s.start < s.end && slices.ContainsFunc(m.code, func(c span) bool { return s.start >= c.start && s.end <= c.end })
+	files   []uint32 // by Info.Files; one more than the number, 0 without
+	origins []uint32 // by Info.Named; one more than the number, 0 without. The last is of none
+	scratch []debuginfo.Line
 }
 
 // arrange sorts functions and lines, gives each function its lines and makes
 // functions of the symbols that only the line table knows.
-func (m *module) arrange() {
-	slices.SortStableFunc(m.lines, func(a, b line) int { return cmp.Compare(a.start, b.start) })
-	slices.SortStableFunc(m.functions, func(a, b function) int { return cmp.Compare(a.start, b.start) })
-	m.functions = withoutOverlaps(m.functions)
+func (m *module) arrange() error {
+	lines := m.info.Lines
+	byStart := func(a, b debuginfo.Line) int { return cmp.Compare(a.Start, b.Start) }
+	if !slices.IsSortedFunc(lines, byStart) {
+		slices.SortStableFunc(lines, byStart)
+	}
+	var err error
+	for i := range m.info.Functions {
+		if m.functions, err = debuginfo.Append(m.meter, m.functions, function{Function: m.info.Functions[i]}); err != nil {
+			return err
+		}
+	}
+	m.info.Functions = nil
+	m.sortFunctions()
 	slices.SortStableFunc(m.publics, func(a, b public) int {
 		return cmp.Or(cmp.Compare(a.address, b.address), cmp.Compare(a.rank, b.rank), cmp.Compare(a.name, b.name))
 	})
@@ -170,106 +182,94 @@ func (m *module) arrange() {
 		if m.covered(p.address) {
 			return true
 		}
-		f := function{span: span{p.address, p.address + p.size}, name: p.name}
-		if p.size == 0 || len(m.linesIn(f.span)) == 0 {
+		f := function{name: p.name}
+		f.Span = debuginfo.Span{Start: p.address, End: p.address + p.size}
+		if _, any := m.firstLine(f.Span); p.size == 0 || !any || err != nil {
 			return false
 		}
-		bare = append(bare, f)
+		bare, err = debuginfo.Append(m.meter, bare, f)
 		return true
 	})
 	if len(bare) > 0 {
 		m.functions = append(m.functions, bare...)
-		slices.SortStableFunc(m.functions, func(a, b function) int { return cmp.Compare(a.start, b.start) })
-		m.functions = withoutOverlaps(m.functions)
+		m.sortFunctions()
 	}
-	for i := range m.functions {
-		m.functions[i].lines = m.linesIn(m.functions[i].span)
+	return err
+}
+
+func (m *module) sortFunctions() {
+	byStart := func(a, b function) int { return cmp.Compare(a.Start, b.Start) }
+	if !slices.IsSortedFunc(m.functions, byStart) {
+		slices.SortStableFunc(m.functions, byStart)
 	}
+	m.functions = withoutOverlaps(m.functions)
 }
 
 // withoutOverlaps drops functions that start where another does (several names
 // of the same code) and ends the others where the next one starts.
 func withoutOverlaps(sorted []function) []function {
-	sorted = slices.CompactFunc(sorted, func(a, b function) bool { return a.start == b.start })
+	sorted = slices.CompactFunc(sorted, func(a, b function) bool { return a.Start == b.Start })
 	for i := range sorted[:max(len(sorted), 1)-1] {
-		sorted[i].end = min(sorted[i].end, sorted[i+1].start)
+		sorted[i].End = min(sorted[i].End, sorted[i+1].Start)
 	}
 	return sorted
 }
 
 // covered says whether a function covers an address.
 func (m *module) covered(address uint64) bool {
-	i, found := slices.BinarySearchFunc(m.functions, address, func(f function, a uint64) int { return cmp.Compare(f.start, a) })
-	return found || i > 0 && address < m.functions[i-1].end
+	i, found := slices.BinarySearchFunc(m.functions, address, func(f function, a uint64) int { return cmp.Compare(f.Start, a) })
+	return found || i > 0 && address < m.functions[i-1].End
 }
 
-// linesIn are the lines that start in a range; neighbours of one line are one.
-func (m *module) linesIn(s span) (all []line) {
-	i, _ := slices.BinarySearchFunc(m.lines, s.start, func(l line, a uint64) int { return cmp.Compare(l.start, a) })
-	for ; i < len(m.lines) && m.lines[i].start < s.end; i++ {
-		l := m.lines[i]
-		l.end = min(l.end, s.end)
+// firstLine is the first line that starts in a range.
+func (m *module) firstLine(s debuginfo.Span) (int, bool) {
+	lines := m.info.Lines
+	i, _ := slices.BinarySearchFunc(lines, s.Start, func(l debuginfo.Line, a uint64) int { return cmp.Compare(l.Start, a) })
+	return i, i < len(lines) && lines[i].Start < s.End
+}
+
+// linesIn are the lines that start in a range, until the next call; neighbours of
+// one line are one.
+func (m *module) linesIn(s debuginfo.Span) []debuginfo.Line {
+	all := m.scratch[:0]
+	i, _ := m.firstLine(s)
+	for ; i < len(m.info.Lines) && m.info.Lines[i].Start < s.End; i++ {
+		l := m.info.Lines[i]
+		l.Size = uint32(min(l.End(), s.End) - l.Start)
 		if n := len(all); n > 0 {
-			if last := &all[n-1]; l.start < last.end {
+			if last := &all[n-1]; l.Start < last.End() {
 				continue // another table describes the same code
-			} else if last.end == l.start && last.file == l.file && last.line == l.line {
-				last.end = l.end
+			} else if last.End() == l.Start && last.File == l.File && last.Number == l.Number && uint64(last.Size)+uint64(l.Size) < 1<<32 {
+				last.Size += l.Size
 				continue
 			}
 		}
 		all = append(all, l)
 	}
+	m.scratch = all
 	return all
 }
 
 // architectures are the names that symbol files have for CPUs.
-var architectures = map[elf.Machine]string{
-	elf.EM_386: "x86", elf.EM_X86_64: "x86_64", elf.EM_ARM: "arm", elf.EM_AARCH64: "arm64",
-	elf.EM_MIPS: "mips", elf.EM_PPC: "ppc", elf.EM_PPC64: "ppc64", elf.EM_RISCV: "riscv64",
+var architectures = map[executable.Machine]string{
+	executable.X86: "x86", executable.AMD64: "x86_64", executable.ARM: "arm", executable.ARM64: "arm64",
+	executable.MIPS: "mips", executable.MIPS64: "mips64", executable.PPC: "ppc", executable.PPC64: "ppc64", executable.RISCV: "riscv", executable.RISCV64: "riscv64",
 }
 
-// identity is the build id of a binary. One without gets what Breakpad takes
-// in its place: the first page of its code, folded by exclusive or into 16
-// bytes.
-func identity(f *elf.File) []byte {
-	for _, s := range f.Sections {
-		if s.Type != elf.SHT_NOTE {
-			continue
-		}
-		if b, err := s.Data(); err == nil {
-			if id := buildID(b, f.ByteOrder.Uint32); id != nil {
-				return id
-			}
-		}
+// identity is the build id of a binary. One without gets what Breakpad takes in
+// its place: the first page of its code, folded by exclusive or into 16 bytes.
+func identity(im *executable.Image) []byte {
+	if len(im.BuildID) > 0 {
+		return im.BuildID
 	}
+	const page = 4096
 	id := make([]byte, 16)
-	if s := f.Section(".text"); s != nil && s.Type != elf.SHT_NOBITS {
-		page := make([]byte, min(s.Size, 4096))
-		n, _ := s.ReadAt(page, 0) // what there is
-		for i, c := range page[:n] {
+	if s := im.Section(".text"); s != nil && !s.Compressed {
+		for i, c := range im.Read(s, 0, int(min(s.FileSize, page))) {
 			id[i%16] ^= c
 		}
 	}
 	return id
-}
-
-// buildID finds the GNU build id among notes: name size, description size,
-// kind 3, then the name and the description, each padded to 4 bytes.
-func buildID(notes []byte, number func([]byte) uint32) []byte {
-	const header, kindBuildID = 12, 3
-	for len(notes) >= header {
-		name, desc, kind := uint64(number(notes)), uint64(number(notes[4:])), number(notes[8:])
-		start := header + (name+3)&^3
-		end := start + (desc+3)&^3
-		if start+desc > uint64(len(notes)) {
-			return nil
-		}
-		if kind == kindBuildID && bytes.Equal(notes[header:header+name], []byte("GNU\x00")) && desc > 0 {
-			return notes[start : start+desc]
-		}
-		notes = notes[min(end, uint64(len(notes))):]
-	}
-	return nil
 }
 
 // debugID is an identity as a symbol file spells it: a GUID whose first three
@@ -286,70 +286,138 @@ func debugID(id []byte, littleEndian bool) string {
 }
 
 // write writes all records.
-func (m *module) write(in Input) error {
+func (m *module) write() error {
 	arch := architectures[m.binary.Machine]
 	if arch == "" {
 		arch = "unknown"
 	}
 	id := identity(m.binary)
-	_ = m.out.Write(&sym.Record{Kind: sym.KindModule, OS: []byte("Linux"), Arch: []byte(arch), ModuleID: []byte(debugID(id, m.binary.ByteOrder.Uint16([]byte{1, 0}) == 1)), Text: []byte(m.name)})
+	_ = m.out.Write(&sym.Record{Kind: sym.KindModule, OS: []byte("Linux"), Arch: []byte(arch), ModuleID: []byte(debugID(id, m.binary.Order.Uint16([]byte{1, 0}) == 1)), Text: []byte(m.name)})
 	_ = m.out.Write(&sym.Record{Kind: sym.KindInfo, Text: fmt.Appendf(nil, "CODE_ID %X", id)})
-	m.writeNames()
+	if err := m.writeFiles(); err != nil {
+		return err
+	}
+	if err := m.writeOrigins(); err != nil {
+		return err
+	}
 	for i := range m.functions {
-		m.writeFunction(&m.functions[i])
+		if err := m.writeFunction(&m.functions[i]); err != nil {
+			return err
+		}
 	}
 	for _, p := range m.publics {
-		_ = m.out.Write(&sym.Record{Kind: sym.KindPublic, Address: p.address - m.base, Text: []byte(p.name)})
+		if err := m.out.Write(&sym.Record{Kind: sym.KindPublic, Address: p.address - m.base, Text: []byte(p.name)}); err != nil {
+			return err
+		}
 	}
-	m.writeCFI(in)
+	if err := m.writeCFI(); err != nil {
+		return err
+	}
 	return m.out.Flush()
 }
 
-// writeNames numbers the files and the functions that were inlined.
-func (m *module) writeNames() {
-	file := func(name string) {
-		if _, ok := m.files[name]; !ok {
-			m.files[name] = uint32(len(m.files))
-			_ = m.out.Write(&sym.Record{Kind: sym.KindFile, ID: m.files[name], Text: []byte(name)})
+// writeFiles numbers the files in the order in which functions have them.
+func (m *module) writeFiles() error {
+	m.files = make([]uint32, len(m.info.Files))
+	next := uint32(0)
+	file := func(i uint32) {
+		if m.files[i] == 0 {
+			next++
+			m.files[i] = next
+			_ = m.out.Write(&sym.Record{Kind: sym.KindFile, ID: next - 1, Text: []byte(m.info.Files[i])}) // it stays
 		}
 	}
-	for _, f := range m.functions {
-		for _, l := range f.lines {
-			file(l.file)
+	for i := range m.functions {
+		f := &m.functions[i]
+		for _, l := range m.linesIn(f.Span) {
+			file(l.File)
 		}
-		for _, in := range f.inlines {
-			file(in.file)
+		for _, in := range f.Inlines {
+			file(in.File)
 		}
-	}
-	for _, f := range m.functions {
-		for _, in := range f.inlines {
-			name := m.nameOf(in.origin)
-			if _, ok := m.origins[name]; !ok {
-				m.origins[name] = uint32(len(m.origins))
-				_ = m.out.Write(&sym.Record{Kind: sym.KindInlineOrigin, ID: m.origins[name], Text: []byte(name)})
-			}
+		if err := m.meter.Step(); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
-func (m *module) writeFunction(f *function) {
-	name := f.name
-	if name == "" {
-		name = m.nameOf(f.origin)
+// writeOrigins numbers the functions that were inlined. Those of one name are
+// one.
+func (m *module) writeOrigins() error {
+	none := m.info.Names()
+	if err := m.meter.Take(4 * int64(none+1)); err != nil {
+		return err
 	}
-	_ = m.out.Write(&sym.Record{Kind: sym.KindFunc, Address: f.start - m.base, Size: f.end - f.start, Text: []byte(name)})
-	for _, in := range f.inlines {
-		r := sym.Record{Kind: sym.KindInline, Depth: in.depth, Line: in.line, File: m.files[in.file], Origin: m.origins[m.nameOf(in.origin)]}
-		for _, g := range in.ranges {
-			if c, ok := g.overlap(f.span); ok {
-				r.Ranges = append(r.Ranges, sym.Range{Address: c.start - m.base, Size: c.end - c.start})
+	m.origins = make([]uint32, none+1)
+	known := map[string]uint32{}
+	for i := range m.functions {
+		for _, in := range m.functions[i].Inlines {
+			if err := m.meter.Step(); err != nil {
+				return err
+			}
+			at := m.origin(&in)
+			if *at > 0 {
+				continue
+			}
+			name := m.info.Name(m.info.Named(in.Entry))
+			if *at = known[name]; *at > 0 {
+				continue
+			}
+			if err := m.meter.Take(int64(len(name)) + mapEntry); err != nil {
+				return err
+			}
+			*at = uint32(len(known) + 1)
+			known[name] = *at
+			if err := m.out.Write(&sym.Record{Kind: sym.KindInlineOrigin, ID: *at - 1, Text: []byte(name)}); err != nil {
+				return err
 			}
 		}
-		if len(r.Ranges) > 0 {
-			_ = m.out.Write(&r)
+	}
+	return nil
+}
+
+// origin is where the number of the function that was inlined stands.
+func (m *module) origin(in *debuginfo.Inline) *uint32 {
+	if n := m.info.Named(in.Entry); n >= 0 {
+		return &m.origins[n]
+	}
+	return &m.origins[len(m.origins)-1]
+}
+
+// mapEntry is what a string in a map takes besides its bytes.
+const mapEntry = 64
+
+func (m *module) writeFunction(f *function) error {
+	name := f.name
+	if name == "" {
+		name = m.info.Name(m.info.Named(f.Entry))
+	}
+	if err := m.out.Write(&sym.Record{Kind: sym.KindFunc, Address: f.Start - m.base, Size: f.End - f.Start, Text: []byte(name)}); err != nil {
+		return err
+	}
+	for i := range f.Inlines {
+		in := &f.Inlines[i]
+		r := sym.Record{Kind: sym.KindInline, Depth: in.Depth, Line: in.Line, File: m.files[in.File] - 1, Origin: *m.origin(in) - 1}
+		for _, g := range m.info.Spans(in) {
+			if c, ok := g.Overlap(f.Span); ok {
+				r.Ranges = append(r.Ranges, sym.Range{Address: c.Start - m.base, Size: c.End - c.Start})
+			}
+		}
+		if len(r.Ranges) == 0 {
+			continue
+		}
+		if err := m.out.Write(&r); err != nil {
+			return err
+		}
+		if err := m.meter.Step(); err != nil {
+			return err
 		}
 	}
-	for _, l := range f.lines {
-		_ = m.out.Write(&sym.Record{Kind: sym.KindLine, Address: l.start - m.base, Size: l.end - l.start, Line: l.line, File: m.files[l.file]})
+	for _, l := range m.linesIn(f.Span) {
+		if err := m.out.Write(&sym.Record{Kind: sym.KindLine, Address: l.Start - m.base, Size: uint64(l.Size), Line: l.Number, File: m.files[l.File] - 1}); err != nil {
+			return err
+		}
 	}
+	return m.meter.Step()
 }

@@ -2,9 +2,9 @@ package dump
 
 import (
 	"bytes"
-	"debug/dwarf"
 	"debug/elf"
 	"encoding/binary"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,36 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"mayday/app/fault"
 )
-
-func TestAddRow(t *testing.T) {
-	var rows []row
-	for _, r := range []row{
-		{0x10, "a.c", 1, true}, {0x10, "a.c", 2, true}, {0x10, "a.c", 1, false}, // the last that starts a statement
-		{0x14, "a.c", 3, false}, {0x14, "b.h", 4, false}, // none does: the last
-		{0x18, "a.c", 5, false}, {0x18, "a.c", 6, true},
-	} {
-		rows = addRow(rows, r)
-	}
-	want := []row{{0x10, "a.c", 2, true}, {0x14, "b.h", 4, false}, {0x18, "a.c", 6, true}}
-	if diff := cmp.Diff(want, rows, cmp.AllowUnexported(row{})); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-func TestNameOf(t *testing.T) {
-	m := &module{names: map[dwarf.Offset]entity{
-		1: {name: "take", scope: "shop::Till"}, 2: {of: 1}, 3: {of: 2}, 4: {name: "main"}, 5: {of: 5}, 6: {of: 99},
-	}}
-	for at, want := range map[dwarf.Offset]string{1: "shop::Till::take", 3: "shop::Till::take", 4: "main", 5: "<unnamed>", 6: "<unnamed>"} {
-		if got := m.nameOf(at); got != want {
-			t.Errorf("%d: got %q, want %q", at, got, want)
-		}
-	}
-}
 
 func TestChanged(t *testing.T) {
 	for _, c := range [][3]string{
@@ -52,26 +24,6 @@ func TestChanged(t *testing.T) {
 	} {
 		if got := changed(c[0], c[1]); got != c[2] {
 			t.Errorf("%q to %q: got %q, want %q", c[0], c[1], got, c[2])
-		}
-	}
-}
-
-func TestBuildID(t *testing.T) {
-	le := binary.LittleEndian.Uint32
-	note := func(kind byte, name, desc string) string {
-		pad := func(s string) string { return s + strings.Repeat("\x00", -len(s)&3) }
-		return string([]byte{byte(len(name)), 0, 0, 0, byte(len(desc)), 0, 0, 0, kind, 0, 0, 0}) + pad(name) + pad(desc)
-	}
-	for name, c := range map[string]struct{ notes, want string }{
-		"first":     {note(3, "GNU\x00", "abcdef"), "abcdef"},
-		"second":    {note(1, "GNU\x00", "x") + note(3, "GNU\x00", "abcd"), "abcd"},
-		"other":     {note(3, "Go\x00\x00", "abcd"), ""},
-		"none":      {"", ""},
-		"too short": {note(3, "GNU\x00", "abcd")[:17], ""},
-		"too long":  {"\xff\xff\xff\xff\xff\xff\xff\xff\x03\x00\x00\x00GNU\x00", ""},
-	} {
-		if got := string(buildID([]byte(c.notes), le)); got != c.want {
-			t.Errorf("%s: got %q, want %q", name, got, c.want)
 		}
 	}
 }
@@ -137,7 +89,7 @@ func compiled(tb testing.TB, flags ...string) []byte {
 func TestWrite(t *testing.T) {
 	for _, flags := range [][]string{{"-g", "-O2"}, {"-g", "-gdwarf-4", "-O2"}, {"-g", "-gdwarf-2", "-gno-strict-dwarf", "-O2"}, {"-g", "-O2", "-gz"}} {
 		var out bytes.Buffer
-		if err := Write(&out, input(compiled(t, flags...))); err != nil {
+		if err := Write(t.Context(), &out, input(compiled(t, flags...))); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range []string{
@@ -158,7 +110,7 @@ func TestWrite(t *testing.T) {
 // those it exports.
 func TestWriteWithoutDebugInformation(t *testing.T) {
 	var out bytes.Buffer
-	if err := Write(&out, input(compiled(t, "-O2"))); err != nil {
+	if err := Write(t.Context(), &out, input(compiled(t, "-O2"))); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), " 0 _ZN4shop4Till4takeEi\n") || strings.Contains(out.String(), "FUNC") {
@@ -167,7 +119,7 @@ func TestWriteWithoutDebugInformation(t *testing.T) {
 }
 
 func TestWriteRefusesOtherFiles(t *testing.T) {
-	err := Write(&bytes.Buffer{}, input([]byte("MZ")))
+	err := Write(t.Context(), &bytes.Buffer{}, input([]byte("MZ")))
 	if !fault.Is(err, fault.Malformed) {
 		t.Errorf("got %v", err)
 	}
@@ -181,7 +133,7 @@ func FuzzWrite(f *testing.F) {
 		f.Add(compiled(f, "-g", "-O2", "-fPIC", "-nostdlib", "-shared"))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		_ = Write(&bytes.Buffer{}, input(b))
+		_ = Write(t.Context(), &bytes.Buffer{}, input(b))
 	})
 }
 
@@ -189,7 +141,7 @@ func BenchmarkWrite(b *testing.B) {
 	program := compiled(b, "-g", "-O2", "-static")
 	b.SetBytes(int64(len(program)))
 	for b.Loop() {
-		if err := Write(&bytes.Buffer{}, input(program)); err != nil {
+		if err := Write(b.Context(), io.Discard, input(program)); err != nil {
 			b.Fatal(err)
 		}
 	}

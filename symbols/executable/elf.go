@@ -16,6 +16,7 @@ const (
 	sectionNote   = 7
 	sectionNoBits = 8
 	flagAlloc     = 2
+	flagCode      = 4
 	flagPacked    = 0x800
 	segmentCode   = 1
 )
@@ -162,6 +163,7 @@ func (im *Image) elfSections(e *elfHeader) {
 			s.FileSize = 0
 		}
 		s.Compressed = s.flags&flagPacked != 0
+		s.Executable = s.flags&flagAlloc != 0 && s.flags&flagCode != 0
 		if s.flags&flagAlloc == 0 {
 			s.Address = 0
 		}

@@ -89,8 +89,10 @@ type Section struct {
 	// Offset and FileSize say where it lies in the file.
 	Offset, FileSize uint64
 	// Compressed says that the bytes in the file are packed (ELF
-	// SHF_COMPRESSED); Content unpacks them.
+	// SHF_COMPRESSED); Content and Stream unpack them.
 	Compressed bool
+	// Executable says that it holds code (ELF).
+	Executable bool
 }
 
 // Segment is a part of the file that is mapped into memory.

@@ -2,6 +2,7 @@ package truth
 
 import (
 	"bytes"
+	"context"
 	"debug/elf"
 	"fmt"
 	"os"
@@ -154,10 +155,14 @@ func dumpOwn(path, debug string) ([]byte, error) {
 	in := dump.Input{Binary: f, Size: info.Size(), Name: filepath.Base(path)}
 	if d, err := os.Open(debug); err == nil {
 		defer d.Close()
-		in.Debug = d
+		info, err := d.Stat()
+		if err != nil {
+			return nil, err
+		}
+		in.Debug, in.DebugSize = d, info.Size()
 	}
 	var out bytes.Buffer
-	err = dump.Write(&out, in)
+	err = dump.Write(context.Background(), &out, in)
 	return out.Bytes(), err
 }
 

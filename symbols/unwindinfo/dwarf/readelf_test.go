@@ -20,7 +20,7 @@ func compile(t *testing.T, source string, flags ...string) string {
 	t.Helper()
 	gcc, err := exec.LookPath("gcc")
 	if err != nil {
-		t.Skip("no gcc")
+		t.Skip("gcc, which builds the libraries to compare with readelf, is not installed")
 	}
 	dir := t.TempDir()
 	in, out := filepath.Join(dir, "p.c"), filepath.Join(dir, "p.so")
@@ -72,7 +72,7 @@ func readelf(t *testing.T, path string) []row {
 	t.Helper()
 	tool, err := exec.LookPath("readelf")
 	if err != nil {
-		t.Skip("no readelf")
+		t.Skip("readelf, which reads the same tables, is not installed")
 	}
 	b, err := exec.Command(tool, "--debug-dump=frames-interp", path).Output()
 	if len(b) == 0 { // it fails too when it merely misses separate debug files
@@ -246,7 +246,7 @@ func TestDebugFrame(t *testing.T) {
 		}
 		b, err := exec.Command("readelf", "-sW", path).Output()
 		if err != nil {
-			t.Skip("no readelf")
+			t.Skip("readelf, which reads the same tables, is not installed")
 		}
 		checked := map[string]bool{}
 		for line := range strings.Lines(string(b)) {

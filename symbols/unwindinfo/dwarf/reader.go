@@ -86,9 +86,13 @@ func (r *reader) leb() (v uint64, bits uint) {
 // may pad.
 const maxLEB = 16
 
+// maxText is the most bytes of a text: those that tables hold are letters for
+// what an entry has.
+const maxText = 32
+
 // string reads text that ends with a zero.
 func (r *reader) string() string {
-	for i, c := range r.b {
+	for i, c := range r.b[:min(len(r.b), maxText)] {
 		if c == 0 {
 			s := string(r.b[:i])
 			r.b = r.b[i+1:]

@@ -20,18 +20,31 @@ type Row struct {
 // each function that is called; other rows with expressions are few.
 const maxProbed = 16 << 20
 
+// The limits on what a table may say of one piece of code, where tens of rows are
+// many, and on the work that its bytes may ask for: entries are to be run with
+// the instructions that they share, and each row has a rule for each register.
+const (
+	maxRowText  = 1 << 20
+	workPerByte = 256
+	leastWork   = 16 << 20
+	probeWork   = 64 // of a row with an expression; bytes of text per unit of work
+)
+
 // All yields the rows of each entry, with the code that it describes. What
 // cannot be put as rules ends an entry early.
 func (f *Frames) All() iter.Seq2[executable.Range, []Row] {
 	return func(yield func(executable.Range, []Row) bool) {
 		f.once.Do(f.scan)
-		left := maxProbed
+		left := effort{probes: maxProbed, work: leastWork + workPerByte*int(min(f.size, maxFrameTable))}
 		for _, e := range f.index {
 			d, ok := f.fde(e.offset, nil)
 			if !ok || d.end <= d.start || d.start < f.image.Base {
 				continue
 			}
 			rows := f.rows(&d, &left)
+			if left.work < 0 {
+				return
+			}
 			if len(rows) > 0 && !yield(executable.Range{Offset: d.start - f.image.Base, Size: d.end - d.start}, rows) {
 				return
 			}
@@ -39,25 +52,37 @@ func (f *Frames) All() iter.Seq2[executable.Range, []Row] {
 	}
 }
 
-// rows runs the instructions of an entry and collects the rows. left is what may
-// still be looked at byte by byte.
-func (f *Frames) rows(d *fde, left *int) (rows []Row) {
+// effort is what may still be done for a table: rows looked at byte by byte, and
+// work in all.
+type effort struct{ probes, work int }
+
+// rows runs the instructions of an entry and collects the rows.
+func (f *Frames) rows(d *fde, left *effort) (rows []Row) {
 	m := newProgram(f.image, &d.cie, rule.Query{Innermost: true})
-	last, broken := d.start, false
+	last, broken, size := d.start, false, 0
+	left.work -= len(d.cie.program) + len(d.program)
 	add := func(start, end uint64) {
 		last = end
 		for at := start; at < end && at < d.end && !broken; at++ {
 			m.query.Offset = at - f.image.Base
 			text, ok := m.text(d.signal)
-			if !ok {
+			if left.work -= 1 + len(m.state.columns) + len(text)/probeWork; !ok || left.work < 0 {
 				broken = true
 				return
 			}
 			if n := len(rows); n == 0 || rows[n-1].Rules != text {
+				if size += len(text); size > maxRowText {
+					broken = true
+					return
+				}
 				rows = append(rows, Row{m.query.Offset, text})
 			}
-			if *left--; m.state.expression == nil || *left <= 0 {
+			if m.state.expression == nil {
 				return // the same for all of the row
+			}
+			left.work -= probeWork
+			if left.probes--; left.probes <= 0 {
+				return
 			}
 		}
 	}

@@ -1,0 +1,192 @@
+package dump
+
+import (
+	"bytes"
+	"compress/zlib"
+	"context"
+	"encoding/binary"
+	"io"
+	"runtime/metrics"
+	"testing"
+	"time"
+
+	"mayday/app/fault"
+)
+
+// part is a section of a made-up file.
+type part struct {
+	name  string
+	data  []byte
+	flags uint64
+	kind  uint32
+}
+
+// made is an ELF file for amd64 of these sections, with 1 MB of code at 0x1000.
+func made(parts ...part) []byte {
+	parts = append(parts, part{".text", nil, 6, 8}) // SHF_ALLOC | SHF_EXECINSTR, SHT_NOBITS
+	var names, body bytes.Buffer
+	names.WriteByte(0)
+	le := binary.LittleEndian
+	const header = 64
+	table := make([]byte, header)
+	for _, p := range parts {
+		h := make([]byte, header)
+		le.PutUint32(h, uint32(names.Len()))
+		le.PutUint32(h[4:], max(p.kind, 1))
+		le.PutUint64(h[8:], p.flags)
+		le.PutUint64(h[24:], uint64(header+body.Len()))
+		le.PutUint64(h[32:], uint64(len(p.data)))
+		if p.name == ".text" {
+			le.PutUint64(h[16:], 0x1000)
+			le.PutUint64(h[32:], 1<<20)
+		}
+		names.WriteString(p.name + "\x00")
+		body.Write(p.data)
+		table = append(table, h...)
+	}
+	h := make([]byte, header)
+	le.PutUint32(h[4:], 3)
+	le.PutUint64(h[24:], uint64(header+body.Len()))
+	le.PutUint64(h[32:], uint64(names.Len()))
+	body.Write(names.Bytes())
+	table = append(table, h...)
+	head := append([]byte("\x7fELF\x02\x01\x01"), make([]byte, 57)...)
+	le.PutUint16(head[16:], 3)
+	le.PutUint16(head[18:], 62)
+	le.PutUint64(head[40:], uint64(header+body.Len()))
+	le.PutUint16(head[58:], header)
+	le.PutUint16(head[60:], uint16(len(table)/header))
+	le.PutUint16(head[62:], uint16(len(table)/header-1))
+	return append(append(head, body.Bytes()...), table...)
+}
+
+// cu is a unit of DWARF 4 with these entries, by the abbreviations at an offset.
+func cu(abbreviations uint32, entries []byte) []byte {
+	b := binary.LittleEndian.AppendUint32(nil, uint32(7+len(entries)))
+	b = append(b, 4, 0)
+	b = binary.LittleEndian.AppendUint32(b, abbreviations)
+	return append(append(b, 8), entries...)
+}
+
+// packed is a section as SHF_COMPRESSED has it.
+func packed(data []byte) []byte {
+	b := make([]byte, 24)
+	b[0] = 1
+	binary.LittleEndian.PutUint64(b[8:], uint64(len(data)))
+	out := bytes.NewBuffer(b)
+	z := zlib.NewWriter(out)
+	_, _ = z.Write(data)
+	_ = z.Close()
+	return out.Bytes()
+}
+
+// hostile are files in which few bytes ask for much.
+func hostile() map[string][]byte {
+	const unit, inner = "\x01\x11\x01\x00\x00", "\x02\x2e\x01\x03\x0e\x00\x00" // a unit; a function with children and a name in .debug_str
+	long := append(bytes.Repeat([]byte("n"), 2<<20), 0)
+	// A function in 4000 parts, over and over: low_pc and high_pc of none, ranges at 0.
+	ranged := "\x02\x2e\x00\x55\x17\x00\x00"
+	var list []byte
+	for i := range uint64(4000) {
+		list = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(list, 0x1000+i*16), 0x1008+i*16)
+	}
+	list = append(list, make([]byte, 16)...)
+	// An abbreviation of one byte more after the other, and a unit for each place.
+	var tables, units []byte
+	for i := range 60000 {
+		tables = append(tables, byte(i%100+1), 0x2e, 0, 0, 0)
+	}
+	for i := range 60000 {
+		units = append(units, cu(uint32(i*5), []byte{1})...)
+	}
+	// A table of lines whose every byte makes a row.
+	program := bytes.Repeat([]byte{0x1f}, 1<<20)
+	line := []byte("\x00\x00\x00\x00\x04\x00\x14\x00\x00\x00\x01\x01\x01\x00\x01\x0d\x00\x01\x01\x01\x01\x00\x00\x00\x01\x00\x00\x01\x00a\x00\x00\x00\x00\x00")
+	line = append(append(line, 0, 9, 2, 0, 0x10, 0, 0, 0, 0, 0, 0), program...)
+	line = append(line, 0, 1, 1)
+	binary.LittleEndian.PutUint32(line, uint32(len(line)-4))
+	lined := "\x01\x11\x00\x10\x17\x00\x00\x00"
+	symbols := make([]byte, 24)
+	for i := range uint64(4000) {
+		s := make([]byte, 24)
+		binary.LittleEndian.PutUint32(s, 1)
+		s[4], s[6] = 0x12, 1
+		binary.LittleEndian.PutUint64(s[8:], 0x1000+i)
+		symbols = append(symbols, s...)
+	}
+	return map[string][]byte{
+		"names": made(part{".debug_abbrev", []byte(unit + inner + "\x00"), 0, 0}, part{".debug_str", long, 0, 0},
+			part{".debug_info", cu(0, append([]byte{1}, bytes.Repeat([]byte{2, 0, 0, 0, 0, 0}, 200_000)...)), 0, 0}),
+		"nested": made(part{".debug_abbrev", []byte(unit + inner + "\x00"), 0, 0}, part{".debug_str", long, 0, 0},
+			part{".debug_info", cu(0, append([]byte{1}, bytes.Repeat([]byte{2, 0, 0, 0, 0}, 200_000)...)), 0, 0}),
+		"ranges": made(part{".debug_abbrev", []byte(unit + ranged + "\x00"), 0, 0}, part{".debug_ranges", list, 0, 0},
+			part{".debug_info", cu(0, append([]byte{1}, bytes.Repeat([]byte{2, 0, 0, 0, 0}, 200_000)...)), 0, 0}),
+		"abbreviations": made(part{".debug_abbrev", tables, 0, 0}, part{".debug_info", units, 0, 0}),
+		"lines":         made(part{".debug_abbrev", []byte(lined), 0, 0}, part{".debug_line", line, 0, 0}, part{".debug_info", bytes.Repeat(cu(0, []byte{1, 0, 0, 0, 0}), 1000), 0, 0}),
+		"packed":        made(part{".debug_abbrev", []byte(unit + "\x00"), 0, 0}, part{".debug_info", packed(make([]byte, 64<<20)), 0x800, 0}),
+		"packed names":  made(part{".debug_abbrev", []byte(unit + "\x00"), 0, 0}, part{".debug_str", packed(make([]byte, 64<<20)), 0x800, 0}, part{".debug_info", cu(0, []byte{1}), 0, 0}),
+		"symbols":       made(part{".symtab", symbols, 0, 2}, part{".strtab", long, 0, 3}),
+	}
+}
+
+// peak watches how large the heap gets until stop is called.
+func peak() (stop func() int64) {
+	read := func() int64 {
+		s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+		metrics.Read(s)
+		return int64(s[0].Value.Uint64())
+	}
+	end, result := make(chan bool), make(chan int64)
+	before := read()
+	go func() {
+		most := before
+		for {
+			most = max(most, read())
+			select {
+			case <-end:
+				result <- most - before
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}()
+	return func() int64 { close(end); return <-result }
+}
+
+func TestHostileFiles(t *testing.T) {
+	const memory = 16 << 20
+	for name, b := range hostile() {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			in := input(b)
+			in.Memory = memory
+			stop, start := peak(), time.Now()
+			err := Write(ctx, io.Discard, in)
+			most := stop()
+			if err != nil && !fault.Is(err, fault.TooLarge) && !fault.Is(err, fault.Malformed) {
+				t.Errorf("%d bytes: %v", len(b), err)
+			}
+			// The collector lets the heap grow to twice what is kept, and comes late.
+			if most > 3*memory {
+				t.Errorf("%d bytes of file took %d bytes of memory", len(b), most)
+			}
+			t.Logf("%d bytes, %v, %d KB: %v", len(b), time.Since(start), most>>10, err)
+		})
+	}
+}
+
+func TestWriteEndsWithItsContext(t *testing.T) {
+	for name, b := range hostile() {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		start := time.Now()
+		err := Write(ctx, io.Discard, input(b))
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("%s: took %v after the end", name, took)
+		}
+		if err != nil && !fault.Is(err, fault.Canceled) && !fault.Is(err, fault.TooLarge) && !fault.Is(err, fault.Malformed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
