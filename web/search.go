@@ -14,8 +14,10 @@ import (
 
 	"mayday/app/fault"
 	"mayday/storage"
+	"mayday/storage/catalog"
 	"mayday/storage/search"
 	"mayday/storage/search/plan"
+	"mayday/web/auth"
 )
 
 // perPage is how many reports a page of results lists.
@@ -39,7 +41,9 @@ type searchPage struct {
 	Chart      *bars
 	Signatures []sigRow
 	Reports    []reportRow
+	Fields     []fieldOption
 	APIURL     string
+	Downloads  downloads
 	Previous   string
 	Next       string
 	Shown      string
@@ -50,9 +54,18 @@ type option struct {
 	Selected bool
 }
 
+// fieldOption is a field that a filter can be made for.
+type fieldOption struct {
+	Name      string
+	Operators bool // its values are compared with = ~ ^ $ @
+}
+
+// downloads are the addresses of all that a page of results shows a part of.
+type downloads struct{ CSV, NDJSON, Signatures string }
+
 type searchForm struct {
-	Version, Platform, Signature, From, To string
-	Others                                 []pair // filters that the form has no field for
+	Anywhere, Version, Platform, Signature, From, To string
+	Others                                           []pair // filters that the form has no field for
 }
 
 type pair struct{ Name, Value string }
@@ -69,19 +82,23 @@ type facetTerm struct {
 	Count     int64
 }
 
-// formFields are the filters that the form shows.
-var formFields = []string{"product", "version", "platform", "signature", "date", "from", "to", "page"}
+// formFields are the filters that the form shows, beside dates, with one value
+// each.
+var formFields = []string{anywhere, "product", "version", "platform", "signature"}
+
+// anywhere is the parameter that looks into all fields.
+const anywhere = "q"
 
 func (s *Site) search(c echo.Context) error {
 	filters, page := s.searchFilters(c)
-	out := searchPage{APIURL: "/api/SuperSearch/?" + filters.Encode(), Form: searchForm{
-		Version: filters.Get("version"), Platform: filters.Get("platform"), Signature: filters.Get("signature")}}
-	out.Form.From, out.Form.To = formDates(filters["date"])
+	viewer := auth.From(c)
+	out := searchPage{APIURL: apiURL(viewer, filters), Downloads: downloadsOf(viewer, filters), Fields: s.fieldOptions(viewer.Search()), Form: searchForm{
+		Anywhere: filters.Get(anywhere), Version: filters.Get("version"), Platform: filters.Get("platform"), Signature: filters.Get("signature")}}
 	for _, name := range sorted(filters) {
-		if slices.Contains(formFields, name) {
-			continue
-		}
-		for _, v := range filters[name] {
+		for i, v := range filters[name] {
+			if name == "date" && out.Form.date(v) || i == 0 && slices.Contains(formFields, name) {
+				continue
+			}
 			out.Form.Others = append(out.Form.Others, pair{name, v})
 		}
 	}
@@ -96,12 +113,46 @@ func (s *Site) search(c echo.Context) error {
 	return s.render(c, status, "search", "Search", "search", out)
 }
 
-// searchFilters reads the filters of a request: fields of the index, with the
-// two dates of the form as a range.
+// fieldOptions lists the fields that a viewer may filter by.
+func (s *Site) fieldOptions(viewer plan.Viewer) []fieldOption {
+	var out []fieldOption
+	for i := range s.Fields.All() {
+		if f := &s.Fields.All()[i]; viewer.MayRead(f) && f.Type != plan.Date {
+			out = append(out, fieldOption{f.Name, f.Type == plan.Str})
+		}
+	}
+	slices.SortFunc(out, func(a, b fieldOption) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// apiURL is the address of a search in the API, which sees the protected fields
+// that the viewer may read.
+func apiURL(viewer auth.Viewer, query url.Values) string {
+	if viewer.Has(catalog.ViewPII) {
+		return "/api/SuperSearchUnredacted/?" + query.Encode()
+	}
+	return "/api/SuperSearch/?" + query.Encode()
+}
+
+func downloadsOf(viewer auth.Viewer, filters url.Values) downloads {
+	table := func(format string) string {
+		q := cloned(filters)
+		q["_columns"], q["_sort"], q["_format"] = reportColumns, []string{"-date"}, []string{format}
+		return apiURL(viewer, q)
+	}
+	signatures := cloned(filters)
+	signatures["_facets"], signatures["_table"], signatures["_format"] = []string{"signature"}, []string{"signature"}, []string{"csv"}
+	signatures["_facets_size"] = []string{strconv.Itoa(plan.MaxFacets)}
+	return downloads{CSV: table("csv"), NDJSON: table("ndjson"), Signatures: apiURL(viewer, signatures)}
+}
+
+// searchFilters reads the filters of a request: fields of the index and the
+// free text, with the two dates of the form as a range, and the field that the
+// form lets one choose.
 func (s *Site) searchFilters(c echo.Context) (url.Values, int) {
 	filters := url.Values{}
 	for name, vs := range c.QueryParams() {
-		if s.Fields.Get(name) == nil {
+		if s.Fields.Get(name) == nil && name != anywhere {
 			continue
 		}
 		for _, v := range vs {
@@ -116,6 +167,9 @@ func (s *Site) searchFilters(c echo.Context) (url.Values, int) {
 	if to, err := time.Parse(time.DateOnly, c.QueryParam("to")); err == nil {
 		filters.Add("date", "<"+to.AddDate(0, 0, 1).Format(time.DateOnly))
 	}
+	if f, v := s.Fields.Get(c.QueryParam("field")), c.QueryParam("value"); f != nil && strings.TrimSpace(v) != "" {
+		filters.Add(f.Name, v)
+	}
 	page, err := strconv.Atoi(c.QueryParam("page"))
 	if err != nil || page < 1 || page > plan.MaxWindow/perPage {
 		page = 1
@@ -123,18 +177,19 @@ func (s *Site) searchFilters(c echo.Context) (url.Values, int) {
 	return filters, page
 }
 
-// formDates finds the dates that the form shows for a date filter.
-func formDates(dates []string) (from, to string) {
-	for _, d := range dates {
-		if v, ok := strings.CutPrefix(d, ">="); ok && len(v) == len(time.DateOnly) {
-			from = v
-		} else if v, ok := strings.CutPrefix(d, "<"); ok {
-			if t, err := time.Parse(time.DateOnly, v); err == nil {
-				to = t.AddDate(0, 0, -1).Format(time.DateOnly)
-			}
-		}
+// date takes a date filter over if it is one that the form's two dates make.
+func (f *searchForm) date(filter string) bool {
+	if v, ok := strings.CutPrefix(filter, ">="); ok && f.From == "" && len(v) == len(time.DateOnly) {
+		f.From = v
+		return true
 	}
-	return from, to
+	v, ok := strings.CutPrefix(filter, "<")
+	t, err := time.Parse(time.DateOnly, v)
+	if !ok || err != nil || f.To != "" {
+		return false
+	}
+	f.To = t.AddDate(0, 0, -1).Format(time.DateOnly)
+	return true
 }
 
 func (s *Site) fillSearch(c echo.Context, filters url.Values, page int, out *searchPage) (status int, err error) {

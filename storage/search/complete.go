@@ -3,6 +3,7 @@ package search
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -16,45 +17,89 @@ import (
 // MaxValues is how many values a completion offers at most.
 const MaxValues = 100
 
+// box names the free-text parameter, and boxFields the fields whose values are
+// offered there, in this order: what a report is recognised by.
+const box = "q"
+
+var boxFields = []string{"signature", "product", "version", "reason", "platform_pretty_version", "cpu_arch", "release_channel"}
+
 // Complete offers values of a field that go on as typed, among the crashes that
 // a request selects: those that begin so before those that hold it elsewhere,
-// the most frequent first, whatever the case of letters. A field that the viewer
-// may not read has no values, as for a filter on it.
+// the most frequent first, whatever the case of letters. For the field "q" they
+// are values of several fields, each with its field's name. A field that the
+// viewer may not read has no values, as for a filter on it.
 func Complete(ctx context.Context, engine Engine, fields *plan.Fields, rq Request, field, typed string, most int) (status int, body []byte, err error) {
-	f := fields.Get(field)
-	if f == nil {
+	list := []*plan.Field{fields.Get(field)}
+	if field == box {
+		list = nil
+		for _, name := range boxFields {
+			if f := fields.Get(name); f != nil {
+				list = append(list, f)
+			}
+		}
+	} else if list[0] == nil {
 		status, body = refusal(fault.As(fault.Invalid, &plan.Error{Param: "field", Message: fmt.Sprintf("Unknown field '%.100s'", field)}, "values"))
 		return status, body, nil
 	}
+	most = min(max(most, 1), MaxValues)
+	each := most
+	if field == box { // no field may take all places
+		each = (most + 1) / 2
+	}
+	found := []completed{}
+	var warnings []string
+	for _, f := range list {
+		buckets, warned, err := fieldValues(ctx, engine, fields, rq, f, typed, each)
+		if err != nil {
+			status, body = refusal(err)
+			var bad *plan.Error
+			if k := fault.Of(err); errors.As(err, &bad) || k == fault.Invalid || k == fault.Canceled || k == fault.TooLarge {
+				err = nil
+			}
+			return status, body, err
+		}
+		warnings = warned
+		for _, b := range buckets {
+			one := completed{Term: b.Term, Count: b.Count}
+			if field == box {
+				one.Field = f.Name
+			}
+			found = append(found, one)
+		}
+	}
+	return http.StatusOK, encode(struct {
+		Field    string      `json:"field"`
+		Values   []completed `json:"values"`
+		Warnings []string    `json:"warnings,omitempty"`
+	}{field, found[:min(len(found), most)], warnings}), nil
+}
+
+// completed is one value offered.
+type completed struct {
+	Field string `json:"field,omitempty"`
+	Term  any    `json:"term"`
+	Count int64  `json:"count"`
+}
+
+// fieldValues finds the values of one field; the request's filters on the field
+// itself do not count, as they are what is being typed.
+func fieldValues(ctx context.Context, engine Engine, fields *plan.Fields, rq Request, f *plan.Field, typed string, most int) ([]Bucket, []string, error) {
 	values := url.Values{}
 	for name, list := range rq.Values {
-		if fields.Get(name) != nil && name != field {
+		if fields.Get(name) != nil && name != f.Name {
 			values[name] = list
 		}
 	}
-	values["_facets"], values["_facets_size"], values["_results_number"] = []string{field}, []string{fmt.Sprint(plan.MaxFacets)}, []string{"0"}
+	values["_facets"], values["_facets_size"], values["_results_number"] = []string{f.Name}, []string{fmt.Sprint(plan.MaxFacets)}, []string{"0"}
 	p, err := plan.Parse(values, fields, rq.Viewer, rq.Options)
 	if err != nil {
-		status, body = refusal(err)
-		return status, body, nil
+		return nil, nil, err
 	}
-	var found []Bucket
-	if rq.Viewer.MayRead(f) {
-		found, err = completions(ctx, engine, p, f, typed, min(max(most, 1), MaxValues))
+	if !rq.Viewer.MayRead(f) {
+		return nil, p.Warnings, nil
 	}
-	if err != nil {
-		status, body = refusal(err)
-		if k := fault.Of(err); k == fault.Invalid || k == fault.Canceled || k == fault.TooLarge {
-			err = nil
-		}
-		return status, body, err
-	}
-	out := append([]byte(`{"field":`), appendString(nil, field)...)
-	out = appendFacet(append(out, `,"values":`...), &Facet{Buckets: found})
-	if len(p.Warnings) > 0 {
-		out = appendStrings(append(out, `,"warnings":`...), p.Warnings)
-	}
-	return http.StatusOK, append(out, '}'), nil
+	found, err := completions(ctx, engine, p, f, typed, most)
+	return found, p.Warnings, err
 }
 
 func completions(ctx context.Context, engine Engine, p *plan.Plan, f *plan.Field, typed string, most int) ([]Bucket, error) {

@@ -160,11 +160,14 @@ func TestComplete(t *testing.T) {
 		{"", "uuid", "00000010", "00000010-0000-4000-8000-000000260928"},
 		{"", "comments", "sec", ""},
 		{"", "addons", "A", "a line\nbreak, \"quoted\""},
+		{"", "q", "0", "version:0.0 version:1.0"},
+		{"version=1.0", "q", "js::f", "signature:Js::f0 signature:Js::f1 signature:Js::f2"},
+		{"", "q", "sec", ""},
 	} {
 		v, _ := url.ParseQuery(c.query)
 		status, body, err := search.Complete(context.Background(), s, fields, search.Request{Values: v, Options: plan.Options{Now: peerNow()}}, c.field, c.typed, 10)
 		var answer struct {
-			Values   []struct{ Term string }
+			Values   []struct{ Field, Term string }
 			Warnings []string
 		}
 		if err != nil || status != 200 || json.Unmarshal(body, &answer) != nil {
@@ -172,6 +175,9 @@ func TestComplete(t *testing.T) {
 		}
 		var got []string
 		for _, one := range answer.Values {
+			if one.Field != "" {
+				one.Term = one.Field + ":" + one.Term
+			}
 			got = append(got, one.Term)
 		}
 		if strings.Join(got, " ") != c.want || (c.field == "comments") != (len(answer.Warnings) > 0) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -209,6 +210,60 @@ func TestSearchForm(t *testing.T) {
 	click(t, b, ".facet a", ".chip + .chip")
 	if address := do(t, b, chromedp.Location()); !strings.Contains(address, "product=") {
 		t.Errorf("a click on a facet leads to %s", address)
+	}
+}
+
+// The search form offers values of the field that one types into, and a value
+// of the box for all fields becomes a filter.
+func TestCompletion(t *testing.T) {
+	b := tab(t, 1280, "light")
+	open(t, b, "/search/?product=Kite")
+	typed := func(name, value, event string) {
+		t.Helper()
+		do(t, b, chromedp.Evaluate[bool](fmt.Sprintf(`(() => {
+			const input = document.querySelector("#search input[name=%s]");
+			input.value = %q;
+			return input.dispatchEvent(%s);
+		})()`, name, value, event)))
+	}
+	offered := func(name, text string) string {
+		t.Helper()
+		typed(name, text, `new InputEvent("input", {bubbles: true})`)
+		do(t, b, chromedp.WaitReady(chromedp.CSS("#values option")))
+		return do(t, b, chromedp.Evaluate[string](`document.querySelector("#values option").value`))
+	}
+	if got := offered("signature", "!~cache"); !strings.HasPrefix(got, "!~") || !strings.Contains(strings.ToLower(got), "cache") {
+		t.Errorf("offered for a signature without cache: %q", got)
+	}
+	typed("signature", "", `new Event("change")`)
+	do(t, b, chromedp.Evaluate[bool](`document.querySelector("#values").replaceChildren() === undefined`))
+	value := offered("q", "layout")
+	typed("q", value, `new Event("input", {bubbles: true})`)
+	do(t, b, chromedp.WaitVisible(chromedp.CSS(".chip + .chip")))
+	address, err := url.Parse(do(t, b, chromedp.Location()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q := address.Query(); q.Get("product") != "Kite" || q.Get("signature") != "="+value && q.Get("signature") != "" || !strings.Contains(address.RawQuery, "layout") {
+		t.Errorf("choosing %q leads to %s", value, address)
+	}
+}
+
+// What a page shows a part of can be had whole.
+func TestDownloads(t *testing.T) {
+	b := tab(t, 1280, "light")
+	open(t, b, "/search/?product=Kite")
+	for selector, first := range map[string]string{"#crash-reports a[download]": "uuid,date,signature", "#signatures a[download]": "signature,count"} {
+		address := do(t, b, chromedp.Evaluate[string](fmt.Sprintf("document.querySelector(%q).href", selector)))
+		r, err := http.Get(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if err != nil || r.StatusCode != http.StatusOK || !strings.HasPrefix(string(body), first) || strings.Count(string(body), "\n") < 3 {
+			t.Errorf("%s: %s, %v, %.200s", address, r.Status, err, body)
+		}
 	}
 }
 
