@@ -193,18 +193,55 @@ func convertSymbols(c *cli.Context) error {
 	if !fault.Is(err, fault.Malformed) {
 		return err
 	}
+	if !c.Bool("text") && out != "-" {
+		return compileSymbols(in, out)
+	}
 	t, err := readSymbols(in)
+	if err == nil {
+		err = someSymbols(t, in)
+	}
 	if err != nil {
 		return err
 	}
+	return printSymbols(c, t, out)
+}
+
+// someSymbols refuses what is no symbol file at all.
+func someSymbols(t *lookup.Table, path string) error {
 	if t.Counts() == (lookup.Counts{}) && !t.Module().Found {
-		return fault.New(fault.Malformed, "%s is neither a symbol file nor a compiled one", in)
+		return fault.New(fault.Malformed, "%s is neither a symbol file nor a compiled one", path)
 	}
-	if c.Bool("text") || out == "-" {
-		return printSymbols(c, t, out)
+	return nil
+}
+
+// compileSymbols makes a compiled file; OUT changes only when that is done.
+func compileSymbols(in, out string) (err error) {
+	text, err := os.Open(in)
+	if err != nil {
+		return fault.As(fault.Invalid, err, "symbols")
 	}
-	_, err = cache.Write(out, t, "")
-	return err
+	defer text.Close()
+	dir, err := os.MkdirTemp(filepath.Dir(out), ".compile-")
+	if err != nil {
+		return fault.As(fault.Invalid, err, "out")
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "symc")
+	if _, err := cache.Compile(path, text, ""); err != nil {
+		return fault.Wrap(err, "%s", in)
+	}
+	f, err := cache.OpenFile(path)
+	if err != nil {
+		return err
+	}
+	err = someSymbols(f.Table(), in)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(path, out)
 }
 
 // printSymbols writes the records of a table as text.

@@ -3,6 +3,7 @@
 package cache
 
 import (
+	"bytes"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -51,7 +52,7 @@ func BenchmarkCompile(b *testing.B) {
 	start := cpuTime(b)
 	for b.Loop() {
 		var err error
-		if size, err = Write(path, read(b, text), ""); err != nil {
+		if size, err = Compile(path, bytes.NewReader(text), ""); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -60,7 +61,7 @@ func BenchmarkCompile(b *testing.B) {
 }
 
 func BenchmarkOpenFile(b *testing.B) {
-	path := compile(b, read(b, bigText(b)))
+	path := compile(b, bigText(b))
 	for b.Loop() {
 		f, err := OpenFile(path)
 		if err != nil {
@@ -82,7 +83,7 @@ func BenchmarkResolve(b *testing.B) {
 		last = max(last, r.Address)
 		return nil
 	})
-	f, err := OpenFile(compile(b, table))
+	f, err := OpenFile(compile(b, text))
 	if err != nil {
 		b.Fatal(err)
 	}

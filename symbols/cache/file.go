@@ -3,9 +3,7 @@ package cache
 import (
 	"encoding/binary"
 	"hash/crc32"
-	"io"
 	"os"
-	"path/filepath"
 
 	"mayday/app/fault"
 	"mayday/symbols"
@@ -50,76 +48,6 @@ type File struct {
 	data   []byte
 	unmap  func() error
 	source string
-}
-
-// Write compiles a table into the file at path, with the tag that tells which
-// text it was made of. The file appears complete or not at all: it is written
-// under another name in the same directory, synced and renamed.
-func Write(path string, t *lookup.Table, source string) (size int64, err error) {
-	defer fault.In(&err, "write compiled symbols %s", path)
-	f, err := os.CreateTemp(filepath.Dir(path), tempPrefix+"*")
-	if err != nil {
-		return 0, err
-	}
-	defer os.Remove(f.Name())
-	size, err = writeTo(f, t, source)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return 0, err
-	}
-	return size, os.Rename(f.Name(), path)
-}
-
-// writeTo writes a compiled file in one pass but for the header.
-func writeTo(f io.WriteSeeker, t *lookup.Table, source string) (int64, error) {
-	blocks := t.Blocks()
-	if _, err := f.Write(make([]byte, headerSize)); err != nil {
-		return 0, err
-	}
-	dir := binary.AppendUvarint(nil, uint64(len(source)))
-	dir = append(dir, source...)
-	at := int64(headerSize)
-	for k, b := range blocks {
-		dir = binary.AppendUvarint(dir, uint64(len(b)))
-		for n := 0; n < len(b); n += lookup.BlockSize {
-			dir = binary.LittleEndian.AppendUint32(dir, crc32.Checksum(b[n:min(n+lookup.BlockSize, len(b))], castagnoli))
-		}
-		if len(b) == 0 {
-			continue
-		}
-		if _, err := f.Write(b); err != nil {
-			return 0, err
-		}
-		at += int64(len(b))
-		if pad := -len(b) & (lookup.BlockSize - 1); pad > 0 && k < len(blocks)-1 {
-			if _, err := f.Write(make([]byte, pad)); err != nil {
-				return 0, err
-			}
-			at += int64(pad)
-		}
-	}
-	dir = t.AppendDirectory(dir)
-	if _, err := f.Write(dir); err != nil {
-		return 0, err
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return 0, err
-	}
-	h := make([]byte, headerSize)
-	copy(h, magic)
-	binary.LittleEndian.PutUint32(h[8:], Version)
-	binary.LittleEndian.PutUint32(h[12:], uint32(len(blocks)))
-	binary.LittleEndian.PutUint64(h[16:], uint64(at))
-	binary.LittleEndian.PutUint64(h[24:], uint64(len(dir)))
-	binary.LittleEndian.PutUint32(h[32:], crc32.Checksum(dir, castagnoli))
-	binary.LittleEndian.PutUint32(h[60:], crc32.Checksum(h[:60], castagnoli))
-	_, err := f.Write(h)
-	return at + int64(len(dir)), err
 }
 
 // OpenFile maps the compiled file at path. A file that is damaged, cut or of

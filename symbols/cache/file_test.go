@@ -38,10 +38,10 @@ func read(t testing.TB, text []byte) *lookup.Table {
 	return table
 }
 
-func compile(t testing.TB, table *lookup.Table) string {
+func compile(t testing.TB, text []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x"+suffix)
-	if _, err := Write(path, table, "tag"); err != nil {
+	if _, err := Compile(path, bytes.NewReader(text), "tag"); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -51,7 +51,7 @@ func compile(t testing.TB, table *lookup.Table) string {
 func TestFileIsTable(t *testing.T) {
 	text := sampleText(t, 3000)
 	table := read(t, text)
-	f, err := OpenFile(compile(t, table))
+	f, err := OpenFile(compile(t, text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func sorted(text string) string {
 // lies behind them is reached.
 func FuzzOpen(f *testing.F) {
 	for _, funcs := range []int{0, 1, 30} {
-		b, err := os.ReadFile(compile(f, read(f, sampleText(f, funcs))))
+		b, err := os.ReadFile(compile(f, sampleText(f, funcs)))
 		if err != nil {
 			f.Fatal(err)
 		}

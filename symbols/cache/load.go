@@ -14,7 +14,6 @@ import (
 	"mayday/app/fault"
 	"mayday/app/metrics"
 	"mayday/symbols"
-	"mayday/symbols/lookup"
 )
 
 // outside is the tag of a text that lies where texts do not change: with a
@@ -94,20 +93,15 @@ func (s *Store) compile(ctx context.Context, key string, id symbols.ModuleID, ta
 		return nil, Stats{}, fault.Wrap(err, "symbols of %s", key)
 	}
 	counted := &counter{r: text}
-	t, err := lookup.Read(counted)
+	path := s.disk.path(key)
+	size, err := Compile(path, counted, tag.source())
 	if cerr := text.Close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
 		return nil, Stats{}, fault.Wrap(err, "symbols of %s", key)
 	}
-	stats := Stats{Source: "compiled", TextBytes: counted.n, FetchTime: time.Since(start)}
-	start = time.Now()
-	path := s.disk.path(key)
-	if stats.FileBytes, err = Write(path, t, tag.source()); err != nil {
-		return nil, stats, err
-	}
-	stats.SaveTime = time.Since(start)
+	stats := Stats{Source: "compiled", TextBytes: counted.n, FileBytes: size, FetchTime: counted.end.Sub(start), SaveTime: time.Since(counted.end)}
 	metrics.SymbolsCompileSeconds.Observe((stats.FetchTime + stats.SaveTime).Seconds())
 	s.disk.added(key, stats.FileBytes, s.o.Now())
 	file, err := OpenFile(path)
@@ -182,15 +176,19 @@ func (s *Store) share(ctx context.Context, key string, id symbols.ModuleID, tag 
 	}
 }
 
-// counter counts what is read.
+// counter counts what is read and notes when it was last.
 type counter struct {
-	r io.Reader
-	n int64
+	r   io.Reader
+	n   int64
+	end time.Time
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.n += int64(n)
+	if err != nil {
+		c.end = time.Now()
+	}
 	return n, err
 }
 

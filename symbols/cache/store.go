@@ -37,11 +37,13 @@
 //
 // # Errors
 //
-// fault.NotFound means that no supplier has the symbols and is remembered for
-// AbsentFor; all other errors are not remembered.
+// fault.NotFound means that no supplier has the symbols, fault.TooLarge that they
+// are more than a compiled file holds. Both are remembered for AbsentFor, other
+// errors are not.
 package cache
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"sync"
@@ -116,8 +118,8 @@ type Store struct {
 	o    Options
 	disk disk
 	work sync.WaitGroup // loads under way
-	// slots bounds how many texts are compiled at a time, each of which takes
-	// about as much memory as a third of its text.
+	// slots bounds how many texts are compiled at a time, each of which takes up
+	// to some 60 MB of memory.
 	slots chan struct{}
 	stop  context.CancelFunc
 	ctx   context.Context
@@ -128,10 +130,16 @@ type Store struct {
 	idle    int   // files that nobody uses
 	mapped  int64 // bytes of these
 	flights map[string]*flight
-	absent  map[string]time.Time // until when
+	absent  map[string]absence
 	// ahead are the modules to prepare; preparing says that somebody does.
 	ahead     []symbols.ModuleID
 	preparing bool
+}
+
+// absence is why a module has no symbols, and until when not to ask again.
+type absence struct {
+	until time.Time
+	err   error // nil: nobody has them
 }
 
 // openFile is a mapped file and how many handles are on it.
@@ -199,7 +207,7 @@ func New(o Options) *Store {
 	ctx, stop := context.WithCancel(context.Background())
 	return &Store{o: o, ctx: ctx, stop: stop, disk: disk{dir: o.Dir, max: o.MaxBytes},
 		slots: make(chan struct{}, maxCompiles), open: map[string]*openFile{},
-		flights: map[string]*flight{}, absent: map[string]time.Time{}}
+		flights: map[string]*flight{}, absent: map[string]absence{}}
 }
 
 // Open returns the compiled symbols of a module. Only the debug file (or code
@@ -250,10 +258,10 @@ func (s *Store) begin(key string, id symbols.ModuleID) (*Handle, *flight, error)
 			return s.handle(e, Stats{Hit: true, Source: "open", FileBytes: e.file.Size()}), nil, nil
 		}
 	}
-	if until, ok := s.absent[key]; ok {
-		if now.Before(until) {
+	if a, ok := s.absent[key]; ok {
+		if now.Before(a.until) {
 			metrics.SymbolsCacheOpens.Inc("absent")
-			return nil, nil, fault.New(fault.NotFound, "symbols of %s: not found lately", key)
+			return nil, nil, cmp.Or(a.err, fault.New(fault.NotFound, "symbols of %s: not found lately", key))
 		}
 		delete(s.absent, key)
 	}
@@ -320,6 +328,9 @@ func (s *Store) fly(f *flight, key string, id symbols.ModuleID, recheck *openFil
 	if err != nil {
 		f.err = err
 		switch {
+		case fault.Is(err, fault.TooLarge) && !f.stale && old == nil: // and will be when it is read again
+			metrics.SymbolsCacheOpens.Inc("failed")
+			s.noteAbsent(key, now, err)
 		case !fault.Is(err, fault.NotFound):
 			metrics.SymbolsCacheOpens.Inc("failed")
 			if recheck != nil && old != nil { // better what was there than nothing
@@ -328,7 +339,7 @@ func (s *Store) fly(f *flight, key string, id symbols.ModuleID, recheck *openFil
 		case f.stale:
 		default:
 			metrics.SymbolsCacheOpens.Inc("absent")
-			s.noteAbsent(key, now)
+			s.noteAbsent(key, now, nil)
 		}
 		return
 	}
@@ -370,14 +381,15 @@ func (s *Store) rest(e *openFile) { s.idle, s.mapped = s.idle+1, s.mapped+e.file
 
 func (s *Store) busy(e *openFile) { s.idle, s.mapped = s.idle-1, s.mapped-e.file.Size() }
 
-// noteAbsent remembers that nobody has the symbols; s.mu is held.
-func (s *Store) noteAbsent(key string, now time.Time) {
+// noteAbsent remembers that nobody has the symbols, or why they are of no use;
+// s.mu is held.
+func (s *Store) noteAbsent(key string, now time.Time, err error) {
 	if s.o.AbsentFor < 0 {
 		return
 	}
 	if len(s.absent) >= maxAbsent {
-		for k, until := range s.absent {
-			if !now.Before(until) {
+		for k, a := range s.absent {
+			if !now.Before(a.until) {
 				delete(s.absent, k)
 			}
 		}
@@ -388,7 +400,7 @@ func (s *Store) noteAbsent(key string, now time.Time) {
 			delete(s.absent, k)
 		}
 	}
-	s.absent[key] = now.Add(s.o.AbsentFor)
+	s.absent[key] = absence{now.Add(s.o.AbsentFor), err}
 }
 
 // drop takes a file out of the table of open ones; s.mu is held.

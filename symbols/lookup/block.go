@@ -1,6 +1,12 @@
 package lookup
 
-import "sync/atomic"
+import (
+	"bytes"
+	"cmp"
+	"io"
+	"slices"
+	"sync/atomic"
+)
 
 // BlockSize is the size of the blocks that a table's data is cut into. What is
 // looked up lies within one block, so that a compiled file is checked block by
@@ -66,20 +72,51 @@ func (s *blockStore) verify(k int) bool {
 	return true
 }
 
+// Blocks is where a Builder puts the blocks of a table.
+type Blocks interface {
+	// Put takes the next block. One longer than BlockSize takes the places of
+	// several. The bytes are the caller's.
+	Put(b []byte) error
+	// ReaderAt reads what was put: each block starts at a multiple of BlockSize.
+	io.ReaderAt
+}
+
+// memory is Blocks in memory.
+type memory struct{ blocks [][]byte }
+
+// Put implements Blocks.
+func (m *memory) Put(b []byte) error {
+	m.blocks = append(m.blocks, bytes.Clone(b))
+	for n := BlockSize; n < len(b); n += BlockSize {
+		m.blocks = append(m.blocks, nil)
+	}
+	return nil
+}
+
+// ReadAt implements Blocks.
+func (m *memory) ReadAt(p []byte, at int64) (int, error) {
+	k, off := int(at>>blockBits), int(at&(BlockSize-1))
+	if k >= len(m.blocks) || off > len(m.blocks[k]) {
+		return 0, io.EOF
+	}
+	n := copy(p, m.blocks[k][off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
 // blockWriter fills blocks.
 type blockWriter struct {
-	blocks [][]byte
-	cur    []byte // the last block, not in blocks yet
-	full   bool   // the limit was reached; nothing more is kept
+	to   Blocks
+	n    int    // how many were put
+	cur  []byte // the last block, not put yet
+	full bool   // the limit was reached; nothing more is kept
+	err  error  // of to
 }
 
 // room is how much fits the present block.
-func (w *blockWriter) room() int {
-	if w.cur == nil {
-		return BlockSize
-	}
-	return BlockSize - len(w.cur)
-}
+func (w *blockWriter) room() int { return BlockSize - len(w.cur) }
 
 // align fills the present block up to a multiple of n.
 func (w *blockWriter) align(n int) {
@@ -93,16 +130,13 @@ func (w *blockWriter) add(b []byte) ref {
 	if len(b) > w.room() {
 		w.flush()
 	}
-	if len(w.blocks) >= maxBlocks-len(b)>>blockBits-2 {
+	if w.n >= maxBlocks-len(b)>>blockBits-2 {
 		w.full = true
 		return 0
 	}
-	r := ref(len(w.blocks)<<blockBits | len(w.cur))
+	r := ref(w.n<<blockBits | len(w.cur))
 	if len(b) > BlockSize {
-		w.blocks = append(w.blocks, append([]byte(nil), b...))
-		for n := BlockSize; n < len(b); n += BlockSize {
-			w.blocks = append(w.blocks, nil)
-		}
+		w.put(b)
 		return r
 	}
 	if w.cur == nil {
@@ -117,12 +151,41 @@ func (w *blockWriter) add(b []byte) ref {
 
 // flush ends the present block.
 func (w *blockWriter) flush() {
-	if len(w.cur) == 0 {
-		return
+	if len(w.cur) > 0 {
+		w.put(w.cur)
+		w.cur = w.cur[:0]
 	}
-	if len(w.cur) < BlockSize/2 {
-		w.cur = append([]byte(nil), w.cur...)
+}
+
+func (w *blockWriter) put(b []byte) {
+	w.n += (len(b) + BlockSize - 1) >> blockBits
+	if w.err == nil {
+		w.err = w.to.Put(b)
 	}
-	w.blocks = append(w.blocks, w.cur)
-	w.cur = nil
+}
+
+// pieces reads back what a blockWriter has put.
+type pieces struct {
+	from io.ReaderAt
+	at   int64 // of buf
+	buf  []byte
+}
+
+// readAhead is how much is read at a time: pieces are mostly wanted in order.
+const readAhead = 16 << 10
+
+// piece returns the n bytes at r, valid until the next call.
+func (p *pieces) piece(r ref, n int) ([]byte, error) {
+	at := int64(r)
+	if off := at - p.at; off >= 0 && off+int64(n) <= int64(len(p.buf)) {
+		return p.buf[off:][:n], nil
+	}
+	p.at = at
+	p.buf = slices.Grow(p.buf[:0], max(n, readAhead))[:max(n, readAhead)]
+	got, err := p.from.ReadAt(p.buf, at)
+	p.buf = p.buf[:got]
+	if got < n {
+		return nil, cmp.Or(err, io.ErrUnexpectedEOF)
+	}
+	return p.buf[:n], nil
 }

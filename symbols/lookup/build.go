@@ -1,12 +1,9 @@
 package lookup
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
-	"hash/maphash"
 	"io"
-	"slices"
 
 	"mayday/app/fault"
 	"mayday/symbols"
@@ -15,14 +12,48 @@ import (
 	"mayday/symbols/sym"
 )
 
-// Read reads a whole symbol file into a Table. It fails only when r does, or
-// when the file is larger than a table can hold: what is wrong with the file
-// itself is in the table's verdict.
+// What one record holds has limits, since it is packed in memory: those of a
+// file count as lines that were skipped when they are beyond. No compiler comes
+// near them. Those of a function are in package function.
+const (
+	// maxRows is how many STACK CFI records may follow one STACK CFI INIT.
+	maxRows = 1 << 16
+	// maxSharing is how many PUBLIC records of one address are kept: a linker
+	// that folds functions which are alike makes some thousands.
+	maxSharing = 1 << 16
+	// maxEntries bounds the indexes of a table, of which a part stays in memory:
+	// symbols of 2,000 MB have 8 million entries.
+	maxEntries = 32 << 20
+	// maxClaims bounds the work on functions that overlap.
+	maxClaims = 32 << 20
+)
+
+// Read reads a whole symbol file into a Table in memory. It fails only when r
+// does, or when the file is larger than a table can hold: what is wrong with
+// the file itself is in the table's verdict.
 func Read(r io.Reader) (*Table, error) {
+	var m memory
+	t, err := Compile(r, &m, nil)
+	if err == nil {
+		t.store.blocks = m.blocks
+	}
+	return t, err
+}
+
+// Compile is Read for a file of any size: the blocks go to a place of their own,
+// and what takes long to sort to a scratch, so that memory is bounded. The table
+// has a head and a directory and finds nothing; see Open.
+func Compile(r io.Reader, to Blocks, spill Spill) (*Table, error) {
 	s := sym.NewScanner(r)
-	b := NewBuilder()
+	b := NewBuilder(to, spill)
 	for s.Scan() {
-		b.Add(s.Record())
+		if b.Add(s.Record()) {
+			continue
+		}
+		if err := b.failed(s.Module()); err != nil {
+			return nil, err
+		}
+		s.Skip()
 	}
 	if err := s.Err(); err != nil {
 		return nil, fault.Wrap(err, "read symbol file, line %d", s.Line())
@@ -30,31 +61,22 @@ func Read(r io.Reader) (*Table, error) {
 	return b.Table(s.Module(), s.Verdict())
 }
 
-// item is a record while a table is built: the addresses it covers and where
-// it is packed.
-type item struct {
-	start, size uint64
-	last        uint64 // that it or an INLINE range of it reaches
-	at          ref
-	leaves      bool // an INLINE range reaches beyond it
-}
-
 // Builder packs records into a Table.
 type Builder struct {
 	w      blockWriter
-	intern interner
+	spool  spool
+	intern known
 	// names packs those of functions, paths those of files; plain keeps texts
 	// as they are.
 	names, paths, plain namePacker
 
-	fn     function.Packer
-	inFunc bool
-	funcs  []item
-	idle   []item // FUNC records that cover nothing
+	fn          function.Packer
+	inFunc      bool
+	funcs, idle sorter // idle are FUNC records that cover nothing
 
-	publics []public
+	publics sorter // at is the name, size the parameters and, above them, the flags
 
-	cfi      []item
+	cfi      sorter
 	cfiOpen  bool
 	cfiStart uint64
 	cfiSize  uint64
@@ -63,56 +85,95 @@ type Builder struct {
 	cfiLast  uint64
 	cfiBuf   []byte
 
-	win [2][]winItem // FPO, frame data
+	win        [2]sorter // FPO, frame data
+	winPending [2]winItem
 
-	rules     map[string]uint32
-	ruleTexts []entry
+	rules     known
+	ruleTexts sorter
 
-	files, origins, infos []entry
+	files, origins, infos sorter
+	claims                sorter
+	claimed               int         // all claims there were
+	symbolic, parity      indexWriter // overlays
 	oldInlines            bool
 	counts                Counts
+	dropped               uint64 // records that were taken back after Add
 	scratch               []byte
 }
 
-// public is a PUBLIC record while a table is built.
-type public struct {
-	address uint64
-	param   uint32
-	name    ref
-	flags   byte
-}
-
-// winItem is a STACK WIN record while a table is built.
+// winItem is the last STACK WIN record of its type, which the next one may cut.
 type winItem struct {
+	open        bool
 	start, last uint64 // what it covers after overlaps are cut
 	size        uint32
 	sizes       [6]uint32
 	rule        uint32
 }
 
-// NewBuilder makes an empty builder.
-func NewBuilder() *Builder {
-	return &Builder{rules: map[string]uint32{}, intern: newInterner(), names: namePacker{form: formName}, paths: namePacker{form: formPath}}
+// NewBuilder makes an empty builder that puts blocks to a place. What does not
+// fit little memory goes to the scratch; with none, all stays in memory.
+func NewBuilder(to Blocks, spill Spill) *Builder {
+	b := &Builder{w: blockWriter{to: to}, rules: newKnown(maxRules), intern: newKnown(maxTexts), names: namePacker{form: formName}, paths: namePacker{form: formPath}}
+	b.symbolic.w, b.parity.w = &b.w, &b.w
+	if spill != nil {
+		b.spool.to = spill
+		for _, s := range b.sorters() {
+			s.spool = &b.spool
+		}
+	}
+	b.cfi.byLast, b.win[0].byLast, b.win[1].byLast, b.claims.byLast = true, true, true, true
+	b.claims.fold = true
+	return b
 }
 
-// Add packs one record.
-func (b *Builder) Add(r *sym.Record) {
+// sorters lists all.
+func (b *Builder) sorters() []*sorter {
+	return []*sorter{&b.funcs, &b.idle, &b.publics, &b.cfi, &b.win[0], &b.win[1], &b.ruleTexts, &b.files, &b.origins, &b.infos, &b.claims}
+}
+
+// Add packs one record. It reports false when that is not kept, as there are too
+// many of its kind in one place, or when building failed.
+func (b *Builder) Add(r *sym.Record) bool {
 	switch r.Kind {
 	case sym.KindLine:
+		if !b.fn.Line(r) {
+			return false
+		}
 		b.counts.Lines++
-		b.fn.Line(r)
-		return
+		return true
 	case sym.KindInline:
+		if !b.fn.Inline(r) {
+			return false
+		}
 		b.counts.Inlines++
 		b.oldInlines = b.oldInlines || r.OldInline
-		b.fn.Inline(r)
-		return
+		return true
 	case sym.KindCFI:
-		b.counts.CFI++
-		b.addCFI(r)
-		return
+		return b.addCFI(r)
 	}
 	b.addBlock(r)
+	return !b.w.full && b.w.err == nil && b.spool.err == nil && b.entries() <= maxEntries
+}
+
+// entries is about how many entries the indexes will have.
+func (b *Builder) entries() int {
+	return b.funcs.count + b.idle.count + b.publics.count + b.cfi.count + b.win[0].count + b.win[1].count + b.ruleTexts.count +
+		b.files.count + b.origins.count + b.infos.count + int(b.symbolic.x.count+b.parity.x.count)
+}
+
+// failed is why building cannot go on, nil when it can.
+func (b *Builder) failed(m symbols.Module) error {
+	switch err := cmp.Or(b.w.err, b.spool.err); {
+	case err != nil:
+		return fault.Wrap(err, "compile symbols of module %q", m.Name)
+	case b.w.full:
+		return fault.New(fault.TooLarge, "symbol file of module %q: more than %d MiB of packed records", m.Name, maxBlocks*BlockSize>>20)
+	case b.entries() > maxEntries:
+		return fault.New(fault.TooLarge, "symbol file of module %q: more than %d functions, names and ranges", m.Name, maxEntries)
+	case b.claimed > maxClaims:
+		return fault.New(fault.TooLarge, "symbol file of module %q: more than %d lines and calls in functions that overlap", m.Name, maxClaims)
+	}
+	return nil
 }
 
 // addBlock packs a record that starts something new.
@@ -120,12 +181,12 @@ func (b *Builder) addBlock(r *sym.Record) {
 	switch r.Kind {
 	case sym.KindFile:
 		b.counts.Files++
-		b.files = append(b.files, entry{uint64(r.ID), uint32(b.text(r.Text, &b.paths))})
+		b.files.add(item{start: uint64(r.ID), at: b.text(r.Text, &b.paths)})
 	case sym.KindInlineOrigin:
 		b.counts.Origins++
-		b.origins = append(b.origins, entry{uint64(r.ID), uint32(b.text(r.Text, &b.names))})
+		b.origins.add(item{start: uint64(r.ID), at: b.text(r.Text, &b.names)})
 	case sym.KindInfo:
-		b.infos = append(b.infos, entry{uint64(len(b.infos)), uint32(b.text(r.Text, &b.plain))})
+		b.infos.add(item{start: uint64(b.infos.count), at: b.text(r.Text, &b.plain)})
 	case sym.KindFunc:
 		b.counts.Funcs++
 		b.endFunc()
@@ -133,11 +194,11 @@ func (b *Builder) addBlock(r *sym.Record) {
 		b.inFunc = true
 	case sym.KindPublic:
 		b.counts.Publics++
-		p := public{address: r.Address, param: r.ParamSize, name: b.text(r.Text, &b.names)}
+		p := item{start: r.Address, size: uint64(r.ParamSize), at: b.text(r.Text, &b.names)}
 		if r.Multiple {
-			p.flags = function.Multiple
+			p.size |= function.Multiple << 32
 		}
-		b.publics = append(b.publics, p)
+		b.publics.add(p)
 	case sym.KindCFIInit:
 		b.counts.CFIInits++
 		b.endFunc()
@@ -155,23 +216,24 @@ func (b *Builder) text(t []byte, n *namePacker) ref {
 	form, t := n.pack(t)
 	b.scratch = binary.AppendUvarint(b.scratch[:0], uint64(len(t))<<formBits|uint64(form))
 	b.scratch = append(b.scratch, t...)
-	at, slot, found := b.intern.find(&b.w, b.scratch)
+	at, place, found := b.intern.find(b.scratch)
 	if found {
-		return at
+		return ref(at)
 	}
-	at = b.w.add(b.scratch)
-	b.intern.set(slot, at)
-	return at
+	r := b.w.add(b.scratch)
+	b.intern.set(place, uint32(r))
+	return r
 }
 
 // rule numbers a text of which a file holds few different ones.
 func (b *Builder) rule(t []byte) uint32 {
-	if n, ok := b.rules[string(t)]; ok {
+	n, place, found := b.rules.find(t)
+	if found {
 		return n
 	}
-	n := uint32(len(b.ruleTexts))
-	b.rules[string(t)] = n
-	b.ruleTexts = append(b.ruleTexts, entry{uint64(n), uint32(b.text(t, &b.plain))})
+	n = uint32(b.ruleTexts.count)
+	b.rules.set(place, n)
+	b.ruleTexts.add(item{start: uint64(n), at: b.text(t, &b.plain)})
 	return n
 }
 
@@ -181,19 +243,27 @@ func (b *Builder) endFunc() {
 	}
 	b.inFunc = false
 	p := b.fn.End()
-	it := item{start: p.Start, size: p.Size, last: p.Last, at: b.w.add(p.Bytes), leaves: p.Leaves}
+	it := item{start: p.Start, size: p.Size, last: p.Last, at: b.w.add(p.Bytes), length: uint32(len(p.Bytes))}
+	if p.Leaves {
+		it.length |= itemLeaves
+	}
 	if end := it.start + it.size - 1; it.size == 0 || end < it.start {
-		b.idle = append(b.idle, it)
+		b.idle.add(it)
 		return
 	}
-	b.funcs = append(b.funcs, it)
+	b.funcs.add(it)
 }
 
-func (b *Builder) addCFI(r *sym.Record) {
+func (b *Builder) addCFI(r *sym.Record) bool {
+	if b.cfiCount == maxRows {
+		return false
+	}
+	b.counts.CFI++
 	b.cfiBuf = packed.AppendZigzag(b.cfiBuf, r.Address-b.cfiLast)
 	b.cfiBuf = binary.AppendUvarint(b.cfiBuf, uint64(b.rule(r.Text)))
 	b.cfiLast = r.Address
 	b.cfiCount++
+	return true
 }
 
 func (b *Builder) endCFI() {
@@ -206,216 +276,48 @@ func (b *Builder) endCFI() {
 	p = binary.AppendUvarint(p, uint64(b.cfiCount))
 	p = append(p, b.cfiBuf...)
 	b.scratch = p
-	b.cfi = append(b.cfi, item{start: b.cfiStart, size: b.cfiSize, last: b.cfiStart + b.cfiSize - 1, at: b.w.add(p)})
+	b.cfi.add(item{start: b.cfiStart, size: b.cfiSize, last: b.cfiStart + b.cfiSize - 1, at: b.w.add(p)})
 }
 
 // addWin keeps a STACK WIN record by minidump-stackwalk's rules: one that
 // overlaps the record before it in the file cuts that one short if it starts
 // later, stands beside it if both cover the same, and is dropped otherwise.
 func (b *Builder) addWin(r *sym.Record) {
-	it := winItem{start: r.Address, last: r.Address + r.Size - 1, size: uint32(r.Size), sizes: r.Win.Sizes, rule: b.rule(r.Text)}
+	it := winItem{open: true, start: r.Address, last: r.Address + r.Size - 1, size: uint32(r.Size), sizes: r.Win.Sizes, rule: b.rule(r.Text)}
 	if r.Size == 0 || it.last < it.start {
 		return
 	}
-	list := &b.win[0]
+	list := 0
 	if r.Win.HasProgram {
-		list = &b.win[1]
+		list = 1
 	}
-	if n := len(*list); n > 0 {
-		before := &(*list)[n-1]
-		if it.start <= before.last && before.start <= it.last {
-			switch {
-			case it.start > before.start:
-				before.last = it.start - 1
-			case it.start == before.start && it.last == before.last:
-			default:
-				return
-			}
+	before := &b.winPending[list]
+	if before.open && it.start <= before.last && before.start <= it.last {
+		switch {
+		case it.start > before.start:
+			before.last = it.start - 1
+		case it.start == before.start && it.last == before.last:
+		default:
+			return
 		}
 	}
-	*list = append(*list, it)
+	b.endWin(list)
+	*before = it
 }
 
-// Table ends building. The builder cannot be used again.
-func (b *Builder) Table(m symbols.Module, v symbols.Verdict) (*Table, error) {
-	b.endFunc()
-	b.endCFI()
-	b.intern = interner{}
-	sortItems(b.funcs, func(x, y item) int { return cmp.Compare(x.start, y.start) })
-	sortItems(b.idle, func(x, y item) int { return cmp.Compare(x.start, y.start) })
-	t := &Table{module: m, verdict: v, counts: b.counts, oldInlines: b.oldInlines, names: b.names.names.Dictionary(), paths: b.paths.names.Dictionary()}
-	t.funcs = b.w.addIndex(entries(b.funcs))
-	t.idleFuncs = b.w.addIndex(entries(b.idle))
-	t.publics = b.addPublics()
-	t.cfi, t.idleCFI = b.addCFIs()
-	for i := range b.win {
-		t.win[i] = b.addWins(b.win[i])
+// endWin packs the last STACK WIN record of a list.
+func (b *Builder) endWin(list int) {
+	it := &b.winPending[list]
+	if !it.open {
+		return
 	}
-	t.rules = b.w.addIndex(b.ruleTexts)
-	for i, list := range [][]entry{b.files, b.origins, b.infos} {
-		if !slices.IsSortedFunc(list, byKey) {
-			slices.SortStableFunc(list, byKey)
-		}
-		*[]*index{&t.files, &t.origins, &t.infos}[i] = b.w.addIndex(list)
+	it.open = false
+	p := binary.AppendUvarint(b.scratch[:0], it.last-it.start+1)
+	p = binary.AppendUvarint(p, uint64(it.size))
+	for _, v := range it.sizes {
+		p = binary.AppendUvarint(p, uint64(v))
 	}
-	b.files, b.origins, b.infos, b.rules = nil, nil, nil, nil
-	b.w.flush()
-	t.store.blocks = b.w.blocks
-	symbolic, parity := overlays(t, b.funcs, b.publics)
-	t.overlay = b.w.addIndex(symbolic)
-	t.parityOverlay = b.w.addIndex(parity)
-	b.w.flush()
-	t.store.blocks = b.w.blocks
-	if b.w.full {
-		return nil, fault.New(fault.TooLarge, "symbol file of module %q: more than %d MiB of packed records", m.Name, maxBlocks*BlockSize>>20)
-	}
-	return t, nil
-}
-
-func byKey(x, y entry) int { return cmp.Compare(x.key, y.key) }
-
-func sortItems(s []item, f func(x, y item) int) {
-	if !slices.IsSortedFunc(s, f) {
-		slices.SortStableFunc(s, f)
-	}
-}
-
-func entries(s []item) []entry {
-	out := make([]entry, len(s))
-	for i, it := range s {
-		out[i] = entry{it.start, uint32(it.at)}
-	}
-	return out
-}
-
-// addPublics packs the PUBLIC records by address: those of one address
-// together, in the order of the file.
-func (b *Builder) addPublics() index {
-	byAddress := func(x, y public) int { return cmp.Compare(x.address, y.address) }
-	if !slices.IsSortedFunc(b.publics, byAddress) {
-		slices.SortStableFunc(b.publics, byAddress)
-	}
-	var list []entry
-	for i := 0; i < len(b.publics); {
-		j := i
-		for j < len(b.publics) && b.publics[j].address == b.publics[i].address {
-			j++
-		}
-		p := binary.AppendUvarint(b.scratch[:0], uint64(j-i))
-		for _, q := range b.publics[i:j] {
-			p = append(p, q.flags)
-			p = binary.AppendUvarint(p, uint64(q.param))
-			p = binary.LittleEndian.AppendUint32(p, uint32(q.name))
-		}
-		b.scratch = p
-		list = append(list, entry{b.publics[i].address, uint32(b.w.add(p))})
-		i = j
-	}
-	return b.w.addIndex(list)
-}
-
-// addCFIs indexes the STACK CFI records. One that starts within the record
-// before it, by address, is kept but never looked up.
-func (b *Builder) addCFIs() (used, idle index) {
-	sortItems(b.cfi, func(x, y item) int {
-		return cmp.Or(cmp.Compare(x.start, y.start), cmp.Compare(x.last, y.last))
-	})
-	var keep, drop []entry
-	var last uint64
-	for _, it := range b.cfi {
-		e := entry{it.start, uint32(it.at)}
-		if it.size == 0 || it.last < it.start || len(keep) > 0 && it.start <= last {
-			drop = append(drop, e)
-			continue
-		}
-		last = it.last
-		keep = append(keep, e)
-	}
-	b.cfi = nil
-	return b.w.addIndex(keep), b.w.addIndex(drop)
-}
-
-// addWins packs the STACK WIN records of one type.
-func (b *Builder) addWins(list []winItem) index {
-	slices.SortStableFunc(list, func(x, y winItem) int {
-		return cmp.Or(cmp.Compare(x.start, y.start), cmp.Compare(x.last, y.last))
-	})
-	var out []entry
-	var last uint64
-	for i, it := range list {
-		if i > 0 && len(out) > 0 && it.start <= last {
-			continue
-		}
-		last = it.last
-		p := binary.AppendUvarint(b.scratch[:0], it.last-it.start+1)
-		p = binary.AppendUvarint(p, uint64(it.size))
-		for _, v := range it.sizes {
-			p = binary.AppendUvarint(p, uint64(v))
-		}
-		p = binary.AppendUvarint(p, uint64(it.rule))
-		b.scratch = p
-		out = append(out, entry{it.start, uint32(b.w.add(p))})
-	}
-	return b.w.addIndex(out)
-}
-
-// interner finds texts that are packed already.
-type interner struct {
-	seed  maphash.Seed
-	slots []uint64 // high half the hash, low half the reference + 1; 0 is free
-	used  int
-}
-
-func newInterner() interner {
-	return interner{seed: maphash.MakeSeed(), slots: make([]uint64, 1<<10)}
-}
-
-// find returns where t, with its length before it, was written, or the slot
-// it is to take.
-func (n *interner) find(w *blockWriter, t []byte) (ref, uint64, bool) {
-	if n.used*3 > len(n.slots)*2 {
-		n.grow()
-	}
-	h := uint32(maphash.Bytes(n.seed, t))
-	mask := uint32(len(n.slots) - 1)
-	for i := h & mask; ; i = (i + 1) & mask {
-		s := n.slots[i]
-		if s == 0 {
-			return 0, uint64(i)<<32 | uint64(h), false
-		}
-		if uint32(s>>32) == h && w.has(ref(uint32(s)-1), t) {
-			return ref(uint32(s) - 1), 0, true
-		}
-	}
-}
-
-func (n *interner) set(slot uint64, at ref) {
-	n.slots[slot>>32] = slot<<32 | uint64(uint32(at)+1)
-	n.used++
-}
-
-func (n *interner) grow() {
-	old := n.slots
-	n.slots = make([]uint64, 2*len(old))
-	mask := uint32(len(n.slots) - 1)
-	for _, s := range old {
-		if s == 0 {
-			continue
-		}
-		i := uint32(s>>32) & mask
-		for n.slots[i] != 0 {
-			i = (i + 1) & mask
-		}
-		n.slots[i] = s
-	}
-}
-
-// has reports whether t is what was written at r.
-func (w *blockWriter) has(r ref, t []byte) bool {
-	k, off := int(r>>blockBits), int(r&(BlockSize-1))
-	b := w.cur
-	if k < len(w.blocks) {
-		b = w.blocks[k]
-	}
-	return off <= len(b) && bytes.HasPrefix(b[off:], t)
+	p = binary.AppendUvarint(p, uint64(it.rule))
+	b.scratch = p
+	b.win[list].add(item{start: it.start, last: it.last, at: b.w.add(p)})
 }

@@ -177,38 +177,61 @@ func (c *chunk) group(s *blockStore, g int) (keys, vals []byte) {
 
 func key32(b []byte, i int) uint32 { return binary.LittleEndian.Uint32(b[i*4:]) }
 
-// addIndex writes the entries, which are sorted by key, as an index.
-func (w *blockWriter) addIndex(entries []entry) index {
-	x := index{count: uint32(len(entries))}
-	var buf []byte
-	for done := 0; done < len(entries); {
-		w.align(cacheLine)
-		limit := min(w.room()/8, maxChunk)
-		if limit < maxChunk/8 { // the rest of the block is not worth it
-			limit = maxChunk
-		}
-		rest := entries[done:]
-		base := rest[0].key
-		n := 0
-		for n < len(rest) && n < limit && rest[n].key-base <= math.MaxUint32 {
-			n++
-		}
-		buf = buf[:0]
-		x.bases = append(x.bases, base)
-		c := chunk{first: uint32(done), count: uint32(n), sample: uint32(len(x.samples) / 4)}
-		for g := 0; g < n; g += groupSize {
-			group := rest[g:min(g+groupSize, n)]
-			x.samples = binary.LittleEndian.AppendUint32(x.samples, uint32(group[0].key-base))
-			for _, e := range group {
-				buf = binary.LittleEndian.AppendUint32(buf, uint32(e.key-base))
-			}
-			for _, e := range group {
-				buf = binary.LittleEndian.AppendUint32(buf, e.val)
-			}
-		}
-		c.at = w.add(buf)
-		x.chunks = append(x.chunks, c)
-		done += n
+// indexWriter writes an index of entries that come sorted by key.
+type indexWriter struct {
+	w       *blockWriter
+	x       index
+	pending []entry
+	buf     []byte
+}
+
+// add takes the next entry.
+func (o *indexWriter) add(key uint64, val uint32) {
+	if o.pending == nil {
+		o.pending = make([]entry, 0, maxChunk)
 	}
-	return x
+	o.pending = append(o.pending, entry{key, val})
+	if len(o.pending) == maxChunk {
+		o.chunk()
+	}
+}
+
+// chunk writes a chunk of what is pending.
+func (o *indexWriter) chunk() {
+	w, x := o.w, &o.x
+	w.align(cacheLine)
+	limit := min(w.room()/8, maxChunk)
+	if limit < maxChunk/8 { // the rest of the block is not worth it
+		limit = maxChunk
+	}
+	base := o.pending[0].key
+	n := 0
+	for n < len(o.pending) && n < limit && o.pending[n].key-base <= math.MaxUint32 {
+		n++
+	}
+	o.buf = o.buf[:0]
+	c := chunk{first: x.count, count: uint32(n), sample: uint32(len(x.samples) / 4)}
+	for g := 0; g < n; g += groupSize {
+		group := o.pending[g:min(g+groupSize, n)]
+		x.samples = binary.LittleEndian.AppendUint32(x.samples, uint32(group[0].key-base))
+		for _, e := range group {
+			o.buf = binary.LittleEndian.AppendUint32(o.buf, uint32(e.key-base))
+		}
+		for _, e := range group {
+			o.buf = binary.LittleEndian.AppendUint32(o.buf, e.val)
+		}
+	}
+	c.at = w.add(o.buf)
+	x.bases, x.chunks = append(x.bases, base), append(x.chunks, c)
+	x.count += uint32(n)
+	o.pending = o.pending[:copy(o.pending, o.pending[n:])]
+}
+
+// end writes the rest.
+func (o *indexWriter) end() index {
+	for len(o.pending) > 0 {
+		o.chunk()
+	}
+	o.pending, o.buf = nil, nil
+	return o.x
 }

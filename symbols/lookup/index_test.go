@@ -1,6 +1,7 @@
 package lookup
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"sort"
@@ -30,12 +31,17 @@ func TestIndex(t *testing.T) {
 			for i := range list {
 				list[i] = entry{c.key(i), uint32(i) * 3}
 			}
-			slices.SortStableFunc(list, byKey)
-			var w blockWriter
+			slices.SortStableFunc(list, func(x, y entry) int { return cmp.Compare(x.key, y.key) })
+			var m memory
+			w := blockWriter{to: &m}
 			w.add(make([]byte, 40_000)) // so that the first chunk is cut
-			x := w.addIndex(list)
+			o := indexWriter{w: &w}
+			for _, e := range list {
+				o.add(e.key, e.val)
+			}
+			x := o.end()
 			w.flush()
-			s := blockStore{blocks: w.blocks}
+			s := blockStore{blocks: m.blocks}
 			check := func(key uint64) {
 				t.Helper()
 				want := sort.Search(len(list), func(i int) bool { return list[i].key > key }) - 1

@@ -1,10 +1,5 @@
 package lookup
 
-import (
-	"cmp"
-	"slices"
-)
-
 // Most functions lie beside each other and the function table alone tells
 // which covers an address. Where they overlap, where INLINE ranges leave their
 // function or a PUBLIC stands in the middle of one, an overlay tells: a list
@@ -15,194 +10,244 @@ const (
 	ownerPublic  = 1 << 31   // with the position of the PUBLIC's address
 )
 
+// maxAnswers bounds the work on PUBLIC records that stand where a function
+// changes, each of which may look through all records of the function, in bytes:
+// with a million of each there would be no end.
+const maxAnswers = 400 << 20
+
+// claimMark says in a claim that a function has a mark at the address. A claim
+// without is the end of the function: nobody, unless somebody has a mark there.
+// The low bits of both are the position of the function.
+const claimMark = 1 << 63
+
+// cluster is a run of functions that overlap, and the PUBLIC records in it.
+type cluster struct {
+	b     *Builder
+	read  pieces
+	first item   // the first function
+	last  uint64 // the last address that one reaches
+	at    int    // position of the first function
+	count int
+	owner uint32 // of the last run
+	// publics are those from here on; public is the position of the next.
+	publics *ordered
+	public  int
+	// atStart is the position of the PUBLIC where the cluster starts, -1 for none.
+	atStart int
+	work    int // how many bytes may still be looked through for PUBLIC records
+	parity  keptFunctions
+}
+
+// keptFunctions finds those that minidump-stackwalk keeps: by start and end,
+// those that do not start within the one kept before.
+type keptFunctions struct {
+	kept bool
+	end  uint64 // last address of the one kept
+	// The best of the functions with one start, which ends first.
+	start, best uint64
+	position    int
+}
+
 // overlays finds the clusters of records that overlap and lays them out by
 // symbolic's rules and by those of minidump-stackwalk.
-func overlays(t *Table, funcs []item, publics []public) (symbolic, parity []entry) {
-	addresses := publicAddresses(publics)
-	p, work := 0, maxAnswers
-	for i := 0; i < len(funcs); {
-		last := funcs[i].last
-		j := i + 1
-		for j < len(funcs) && funcs[j].start <= last {
-			last = max(last, funcs[j].last)
-			j++
+func (b *Builder) overlays() error {
+	c := cluster{b: b, read: pieces{from: b.w.to}, publics: b.publics.all(), work: maxAnswers}
+	funcs := b.funcs.all()
+	f, more := funcs.next()
+	for position := 0; more; position++ {
+		next, haveNext := funcs.next()
+		if err := c.add(f, position); err != nil {
+			return err
 		}
-		for p < len(addresses) && addresses[p] <= funcs[i].start {
-			p++
-		}
-		q := p
-		for q < len(addresses) && addresses[q] <= last {
-			q++
-		}
-		leaves := j == i+1 && funcs[i].leaves
-		if j > i+1 || q > p || leaves {
-			next := uint64(ownerDefault) // an address beyond those of the cluster
-			haveNext := j < len(funcs)
-			if haveNext {
-				next = funcs[j].start
-			}
-			c := cluster{t: t, funcs: funcs[i:j], first: i, addresses: addresses, next: next, haveNext: haveNext, work: &work}
-			// A PUBLIC at the very start of the cluster may still count.
-			from := p
-			for from > 0 && addresses[from-1] >= funcs[i].start {
-				from--
-			}
-			symbolic = c.symbolic(symbolic, from, q)
-			if j > i+1 {
-				parity = c.parity(parity)
+		if !haveNext || next.start > c.last {
+			if err := c.end(next.start, haveNext); err != nil {
+				return err
 			}
 		}
-		p = q
-		i = j
+		if b.claimed > maxClaims || b.entries() > maxEntries {
+			return nil // Table says so
+		}
+		f, more = next, haveNext
 	}
-	return symbolic, parity
+	return nil
 }
 
-// publicAddresses lists the different addresses of sorted PUBLIC records.
-func publicAddresses(publics []public) []uint64 {
-	var out []uint64
-	for _, p := range publics {
-		if n := len(out); n == 0 || out[n-1] != p.address {
-			out = append(out, p.address)
+// add adds a function, the first one to an empty cluster.
+func (c *cluster) add(f item, position int) error {
+	end := f.start + f.size - 1
+	if c.count++; c.count == 1 {
+		c.first, c.last, c.at, c.owner, c.atStart = f, f.last, position, ownerDefault, -1
+		c.parity = keptFunctions{start: f.start, best: end, position: position}
+		for at, ok := c.peek(); ok && at <= f.start; at, ok = c.peek() {
+			if at == f.start {
+				c.atStart = c.public
+			}
+			c.pop()
+		}
+		return nil
+	}
+	c.last = max(c.last, f.last)
+	if f.start == c.parity.start {
+		if end < c.parity.best {
+			c.parity.best, c.parity.position = end, position
+		}
+	} else {
+		c.keep()
+		c.parity.start, c.parity.best, c.parity.position = f.start, end, position
+	}
+	if c.count == 2 {
+		if err := c.claim(c.first, c.at); err != nil {
+			return err
 		}
 	}
-	return out
+	return c.claim(f, position)
 }
 
-// cluster is a run of functions that overlap.
-type cluster struct {
-	t         *Table
-	funcs     []item
-	first     int // position of the first function
-	addresses []uint64
-	next      uint64 // start of the function after the cluster
-	haveNext  bool
-	work      *int  // how many marks may still be looked through for PUBLIC records
-	marks     []int // how many each function has
+// keep decides about the functions of one start.
+func (c *cluster) keep() {
+	k := &c.parity
+	if k.kept && k.start <= k.end {
+		return
+	}
+	k.kept, k.end = true, k.best
+	c.b.parity.add(k.start, uint32(k.position))
 }
 
-// maxAnswers bounds the work on PUBLIC records that stand where a function
-// changes, each of which may look through all marks of the function: with a
-// million of each there would be no end.
-const maxAnswers = 50_000_000
+// peek is the address of the next PUBLIC; those that share one count once.
+func (c *cluster) peek() (uint64, bool) {
+	p, ok := c.publics.peek()
+	return p.start, ok
+}
 
-// claim is a mark of one function at an address.
-type claim struct {
-	at   uint64
-	by   int  // position of the function
-	none bool // the end of a function: nobody, unless there is a mark
+// pop goes to the address after it.
+func (c *cluster) pop() {
+	at, _ := c.publics.next()
+	for p, ok := c.publics.peek(); ok && p.start == at.start; p, ok = c.publics.peek() {
+		c.publics.next()
+	}
+	c.public++
+}
+
+// claim notes the marks of a function.
+func (c *cluster) claim(f item, position int) error {
+	fn, err := readFunction(&c.read, f.start, f.at, f.packedLength())
+	if err != nil {
+		return err
+	}
+	list := fn.Marks()
+	c.b.claimed += len(list) + 1
+	// The size is of no use to a claim: it holds where the function starts.
+	it := item{size: f.start, last: claimMark | uint64(position), at: f.at, length: f.length}
+	for _, at := range list {
+		it.start = at
+		c.b.claims.add(it)
+	}
+	if end := f.start + f.size; end > f.start {
+		it.start, it.last = end, uint64(position)
+		c.b.claims.add(it)
+	}
+	return nil
+}
+
+// end lays out the cluster and empties it. next is where the function after it
+// starts, if there is one.
+func (c *cluster) end(next uint64, haveNext bool) error {
+	count := c.count
+	c.count = 0
+	if count == 1 {
+		at, ok := c.peek()
+		if c.first.length&itemLeaves == 0 && (!ok || at > c.last) {
+			return nil
+		}
+		if err := c.claim(c.first, c.at); err != nil {
+			return err
+		}
+	}
+	if err := c.symbolic(next, haveNext); err != nil {
+		return err
+	}
+	c.b.claims.clear()
+	for at, ok := c.peek(); ok && at <= c.last; at, ok = c.peek() {
+		c.pop()
+	}
+	if count > 1 {
+		c.keep()
+		if haveNext {
+			c.b.parity.add(next, ownerDefault)
+		}
+	}
+	return nil
+}
+
+// run starts a run of the overlay.
+func (c *cluster) run(at uint64, owner uint32) {
+	if c.owner == owner && owner != ownerNobody {
+		return
+	}
+	c.owner = owner
+	c.b.symbolic.add(at, owner)
 }
 
 // symbolic lays the functions down in order of address, later ones over
-// earlier ones, and then the PUBLIC records from..to where nothing else is.
-func (c *cluster) symbolic(out []entry, from, to int) []entry {
-	var claims []claim
-	for i, f := range c.funcs {
-		fn, _ := c.t.function(f.start, f.at)
-		list := fn.Marks()
-		c.marks = append(c.marks, len(list))
-		for _, at := range list {
-			claims = append(claims, claim{at: at, by: i})
-		}
-		if end := f.start + f.size; end > f.start {
-			claims = append(claims, claim{at: end, by: i, none: true})
-		}
-	}
-	// At one address the last real mark counts; the end of a function never
-	// displaces one.
-	slices.SortStableFunc(claims, func(a, b claim) int {
-		return cmp.Or(cmp.Compare(a.at, b.at), btoi(b.none)-btoi(a.none), cmp.Compare(a.by, b.by))
-	})
-	add := func(at uint64, owner uint32) {
-		if n := len(out); n > 0 && out[n-1].val == owner && out[n-1].key >= c.funcs[0].start && owner != ownerNobody {
-			return
-		}
-		out = append(out, entry{at, owner})
-	}
-	p := from
+// earlier ones, and then the PUBLIC records where nothing else is. At one
+// address the last real mark counts; the end of a function never displaces one.
+func (c *cluster) symbolic(next uint64, haveNext bool) error {
 	var end uint64
-	for i := 0; i < len(claims); {
-		at := claims[i].at
-		for p < to && c.addresses[p] < at {
-			add(c.addresses[p], ownerPublic|uint32(p))
-			p++
+	claims := c.b.claims.all()
+	m, more := claims.next()
+	for more {
+		end = m.start
+		for at, ok := c.peek(); ok && at <= c.last && at < end; at, ok = c.peek() {
+			c.run(at, ownerPublic|uint32(c.public))
+			c.pop()
 		}
-		j := i
-		for j < len(claims) && claims[j].at == at {
-			j++
+		last := m
+		for more && m.start == end {
+			last = m
+			m, more = claims.next()
 		}
-		last := claims[j-1]
 		owner := uint32(ownerNobody)
-		if !last.none {
-			owner = uint32(c.first + last.by)
+		if last.last&claimMark != 0 {
+			owner = uint32(last.last &^ claimMark)
 		}
-		if p < to && c.addresses[p] == at {
-			if owner == ownerNobody || !c.answers(last, at) {
-				owner = ownerPublic | uint32(p)
+		public := -1
+		if at, ok := c.peek(); ok && at == end && at <= c.last {
+			public = c.public
+			c.pop()
+		} else if end == c.first.start {
+			public = c.atStart
+		}
+		if public >= 0 {
+			answers, err := c.answers(last, end)
+			if err != nil {
+				return err
 			}
-			p++
+			if owner == ownerNobody || !answers {
+				owner = ownerPublic | uint32(public)
+			}
 		}
-		add(at, owner)
-		end = at
-		i = j
+		c.run(end, owner)
 	}
-	return c.close(out, p, end)
+	// The runs end where the next record starts.
+	at, ok := c.peek()
+	for ; ok && at < end; at, ok = c.peek() {
+		c.pop()
+	}
+	switch {
+	case ok && (!haveNext || at < next):
+		c.b.symbolic.add(at, ownerDefault)
+	case haveNext:
+		c.b.symbolic.add(next, ownerDefault)
+	}
+	return nil
 }
 
 // answers reports whether the mark of a function says something at all.
-func (c *cluster) answers(m claim, at uint64) bool {
-	if *c.work -= c.marks[m.by]; *c.work < 0 {
-		return true
+func (c *cluster) answers(m item, at uint64) (bool, error) {
+	if c.work -= m.packedLength(); c.work < 0 {
+		return true, nil
 	}
 	var h Hit
-	f, ok := c.t.function(c.funcs[m.by].start, c.funcs[m.by].at)
-	return ok && f.Answer(&h, at, false)
-}
-
-// close ends the runs of a cluster where the next record starts.
-func (c *cluster) close(out []entry, p int, end uint64) []entry {
-	for p < len(c.addresses) && c.addresses[p] < end {
-		p++
-	}
-	switch {
-	case p < len(c.addresses) && (!c.haveNext || c.addresses[p] < c.next):
-		return append(out, entry{c.addresses[p], ownerDefault})
-	case c.haveNext:
-		return append(out, entry{c.next, ownerDefault})
-	}
-	return out
-}
-
-// parity keeps, by start and end, the functions that do not start within the
-// one kept before.
-func (c *cluster) parity(out []entry) []entry {
-	order := make([]int, len(c.funcs))
-	ends := make([]uint64, len(c.funcs))
-	for i, f := range c.funcs {
-		order[i] = i
-		ends[i] = f.start + f.size - 1
-	}
-	slices.SortStableFunc(order, func(x, y int) int {
-		return cmp.Or(cmp.Compare(c.funcs[x].start, c.funcs[y].start), cmp.Compare(ends[x], ends[y]))
-	})
-	kept := false
-	var last uint64
-	for _, i := range order {
-		if kept && c.funcs[i].start <= last {
-			continue
-		}
-		kept, last = true, ends[i]
-		out = append(out, entry{c.funcs[i].start, uint32(c.first + i)})
-	}
-	if c.haveNext {
-		out = append(out, entry{c.next, ownerDefault})
-	}
-	return out
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
+	f, err := readFunction(&c.read, m.size, m.at, m.packedLength())
+	return err == nil && f.Answer(&h, at, false), err
 }

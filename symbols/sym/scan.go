@@ -276,6 +276,10 @@ func (s *Scanner) refuseSymbolic(why string) {
 	}
 }
 
+// Skip counts the line that Scan went to as one that could not be used: for a
+// caller that has no room for its record.
+func (s *Scanner) Skip() { s.skipped() }
+
 // skipped counts the present line as one that could not be used.
 func (s *Scanner) skipped() {
 	s.verdict.Skipped++

@@ -2,10 +2,12 @@ package e2e
 
 import (
 	"archive/zip"
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"mime/multipart"
 	"net/http"
@@ -13,9 +15,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"mayday/symbols/sample"
 )
 
 // sendFile posts a form whose one file write makes, without holding it.
@@ -136,77 +142,174 @@ func TestSymbolJobSurvivesKill(t *testing.T) {
 	}
 }
 
-// An upload of hundreds of megabytes, packed and not, is never held in memory.
-func TestSymbolUploadMemory(t *testing.T) {
-	if testing.Short() {
-		t.Skip("uploads 350 MB")
+// symbolID is the debug id of made-up symbol files.
+const symbolID = "44E4EC8C2F41492B9369D6B9A059577C2"
+
+// repeat writes lines again and again, behind a first line.
+func repeat(first, lines string, times int) func(io.Writer, string) error {
+	return func(w io.Writer, name string) error {
+		if _, err := fmt.Fprintf(w, "MODULE Linux x86_64 %s %s\n%s", symbolID, name, first); err != nil {
+			return err
+		}
+		for range times {
+			if _, err := io.WriteString(w, lines); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	s := start(t, "--storage.fsync=false")
-	token := s.token("build@example.com", "upload_symbols")
+}
+
+// counted writes about so many bytes of lines that are made up.
+func counted(first string, size int, line func(n int) string) func(io.Writer, string) error {
+	return func(w io.Writer, name string) error {
+		b := bufio.NewWriterSize(w, 1<<16)
+		fmt.Fprintf(b, "MODULE Linux x86_64 %s %s\n%s", symbolID, name, first)
+		for n := 0; size > 0; n++ {
+			s := line(n)
+			size -= len(s)
+			b.WriteString(s)
+		}
+		return b.Flush()
+	}
+}
+
+// uploads are archives of hundreds of megabytes, packed and not, and of symbol
+// files that are hard to compile.
+func uploads() []upload {
 	block := make([]byte, 1<<20)
 	r := rand.New(rand.NewPCG(3, 4))
 	for i := range block {
 		block[i] = byte(r.Uint32())
 	}
-	repeated := []byte(strings.Repeat("FUNC 1000 10 0 main\n", 50_000))
-	for _, c := range []struct {
-		path, filename string
-		write          func(io.Writer) error
-	}{
-		{"/upload/", "symbols.zip", func(w io.Writer) error {
-			z := zip.NewWriter(w)
-			for i := range 5 { // 320 MB that do not pack
-				f, err := z.CreateHeader(&zip.FileHeader{Name: fmt.Sprintf("m%d.dll/1F/m%d.dl_", i, i), Method: zip.Store})
-				if err != nil {
-					return err
-				}
-				for range 64 {
-					if _, err := f.Write(block); err != nil {
-						return err
-					}
-				}
-			}
-			for i := range 4 { // 300 MB that pack well; no .sym, which would be compiled, in memory of its own
-				f, err := z.Create(fmt.Sprintf("p%d.so/1F/p%d.so.dbg", i, i))
-				if err != nil {
-					return err
-				}
-				for range 75 {
-					if _, err := f.Write(repeated); err != nil {
-						return err
-					}
-				}
-			}
-			return z.Close()
-		}},
-		{"/upload/debug/", "huge.zip", func(w io.Writer) error { // a bomb: 300 MB of nothing in each
-			z := zip.NewWriter(w)
-			for i := range 4 {
-				f, err := z.Create(fmt.Sprintf("bomb%d", i))
-				if err != nil {
-					return err
-				}
-				if _, err := f.Write([]byte("\x7fELF\x02\x01\x01")); err != nil {
-					return err
-				}
-				zero := make([]byte, 1<<20)
-				for range 300 {
-					if _, err := f.Write(zero); err != nil {
-						return err
-					}
-				}
-			}
-			return z.Close()
-		}},
-	} {
-		status, _, text := s.sendFile(c.path, token, c.filename, c.write)
-		t.Logf("%s: %d %.200s; at most %d MB resident", c.path, status, text, peakKB(t, s.cmd.Process.Pid)>>10)
-		if want := map[string]int{"/upload/": 201, "/upload/debug/": 400}[c.path]; status != want {
-			t.Errorf("%s: %d %.300s, want %d", c.path, status, text, want)
+	// member writes a member of an archive, in a store's layout.
+	member := func(z *zip.Writer, name, suffix string, write func(io.Writer, string) error) error {
+		f, err := z.Create(name + "/" + symbolID + "/" + name + suffix)
+		if err != nil {
+			return err
 		}
+		return write(f, name)
+	}
+	const many = 40 << 20
+	hostile := map[string]func(io.Writer, string) error{
+		"same.so":   repeat("", strings.Repeat("FUNC 1000 10 0 main\n", 50_000), 50),
+		"public.so": repeat("", strings.Repeat("PUBLIC 1000 0 main\n", 50_000), 40),
+		"lines.so":  repeat("FUNC 0 ffffffff 0 f\n", strings.Repeat("1000 10 1 0\n", 50_000), 70),
+		"inline.so": repeat("FUNC 0 ffffffff 0 f\n", strings.Repeat("INLINE 0 1 1 1 1000 ffff 1000 fff 1000 ff\n", 20_000), 40),
+		"names.so":  counted("", many, func(n int) string { return fmt.Sprintf("FUNC %x 40 0 name%d\n", n*7919&0xfffffff, n) }),
+		"rules.so":  counted("", many, func(n int) string { return fmt.Sprintf("STACK CFI INIT %x 10 .cfa: %d\n", n*16, n) }),
+		"cover.so": counted("", many, func(n int) string {
+			return fmt.Sprintf("FUNC %x fffffff 0 f\n%x 4 1 1\nPUBLIC %x 0 p\n", n*16, n*16, n*16+4)
+		}),
+		"rows.so":  counted("STACK CFI INIT 0 ffffffff a\n", many, func(n int) string { return fmt.Sprintf("STACK CFI %x %d\n", n, n) }),
+		"large.so": repeat("", "FUNC 1000 10 0 "+strings.Repeat("x", 150_000)+"\n", 300),
+		"module.so": func(w io.Writer, name string) error {
+			return sample.Write(w, sample.Options{Name: name, ID: symbolID, Funcs: 200_000})
+		},
+	}
+	names := slices.Sorted(maps.Keys(hostile))
+	symbolFiles := upload{path: "/upload/", file: "hostile.zip", status: 201, modules: names}
+	symbolFiles.write = func(w io.Writer) error {
+		z := zip.NewWriter(w)
+		for _, name := range names {
+			if err := member(z, name, ".sym", hostile[name]); err != nil {
+				return err
+			}
+		}
+		return z.Close()
+	}
+	mixed := upload{path: "/upload/", file: "symbols.zip", status: 201, modules: []string{"p0.so", "p1.so", "p2.so", "p3.so"}}
+	mixed.write = func(w io.Writer) error {
+		z := zip.NewWriter(w)
+		for i := range 5 { // 320 MB that do not pack
+			f, err := z.CreateHeader(&zip.FileHeader{Name: fmt.Sprintf("m%d.dll/1F/m%d.dl_", i, i), Method: zip.Store})
+			if err != nil {
+				return err
+			}
+			for range 64 {
+				if _, err := f.Write(block); err != nil {
+					return err
+				}
+			}
+		}
+		for _, name := range mixed.modules { // 200 MB that pack well
+			if err := member(z, name, ".sym", hostile["same.so"]); err != nil {
+				return err
+			}
+		}
+		return z.Close()
+	}
+	bomb := upload{path: "/upload/debug/", file: "huge.zip", status: 400}
+	bomb.write = func(w io.Writer) error { // 300 MB of nothing in each
+		z := zip.NewWriter(w)
+		for i := range 4 {
+			f, err := z.Create(fmt.Sprintf("bomb%d", i))
+			if err != nil {
+				return err
+			}
+			if _, err := f.Write([]byte("\x7fELF\x02\x01\x01")); err != nil {
+				return err
+			}
+			zero := make([]byte, 1<<20)
+			for range 300 {
+				if _, err := f.Write(zero); err != nil {
+					return err
+				}
+			}
+		}
+		return z.Close()
+	}
+	return []upload{mixed, bomb, symbolFiles}
+}
+
+// upload is an archive to send, and the modules in it that are compiled.
+type upload struct {
+	path, file string
+	status     int
+	modules    []string
+	write      func(io.Writer) error
+}
+
+// An upload of hundreds of megabytes is never held in memory, nor are its symbol
+// files when they are compiled.
+func TestSymbolUploadMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("uploads 400 MB, 2 GB unpacked")
+	}
+	s := start(t, "--storage.fsync=false")
+	token := s.token("build@example.com", "upload_symbols")
+	for _, u := range uploads() {
+		status, _, text := s.sendFile(u.path, token, u.file, u.write)
+		t.Logf("%s: %d %.100s; at most %d MB resident", u.file, status, text, peakKB(t, s.cmd.Process.Pid)>>10)
+		if status != u.status {
+			t.Errorf("%s: %d %.300s, want %d", u.file, status, text, u.status)
+		}
+		var all sync.WaitGroup
+		for _, name := range u.modules {
+			all.Go(func() { s.compiled(name) })
+		}
+		all.Wait()
+		t.Logf("%s: %d modules compiled; at most %d MB resident", u.file, len(u.modules), peakKB(t, s.cmd.Process.Pid)>>10)
 	}
 	if kb := peakKB(t, s.cmd.Process.Pid); kb > 200<<10 {
 		t.Errorf("the server used %d MB, more than 200", kb>>10)
+	}
+}
+
+// compiled asks for a lookup in a module, which is answered when the module's
+// symbols are compiled.
+func (s *server) compiled(name string) {
+	s.t.Helper()
+	body := fmt.Sprintf(`{"memoryMap":[["%s","%s"]],"stacks":[[[0,4096]]]}`, name, symbolID)
+	answer, err := http.Post(s.url+"/symbolicate/v5", "application/json", strings.NewReader(body))
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if found := `"` + name + "/" + symbolID + `":true`; err != nil || answer.StatusCode != 200 || !strings.Contains(string(text), found) {
+		s.t.Errorf("%s: %s %.300s %v", name, answer.Status, text, err)
 	}
 }
 

@@ -11,6 +11,14 @@ import (
 // into, times their number, for columns: a small file must not become large.
 const maxGrowth = 3
 
+// A function is packed in memory, and an odd one laid out in memory when it is
+// asked for; so its records have limits. The largest functions of compilers,
+// interpreters and tables that were generated, have some ten thousands.
+const (
+	MaxLines  = 1 << 18 // line records of a function
+	MaxRanges = 1 << 16 // ranges of its INLINE records
+)
+
 // Packer packs one function at a time.
 type Packer struct {
 	head    Head
@@ -37,21 +45,29 @@ func (p *Packer) Begin(r *sym.Record, name uint32) {
 	p.lineEnd, p.regular = r.Address, true
 }
 
-// Inline adds an INLINE record.
-func (p *Packer) Inline(r *sym.Record) {
+// Inline adds an INLINE record. It reports false for one too many.
+func (p *Packer) Inline(r *sym.Record) bool {
+	if len(r.Ranges) > MaxRanges-len(p.spans) {
+		return false
+	}
 	for i, g := range r.Ranges {
 		p.spans = append(p.spans, Span{Start: g.Address, Size: g.Size, Depth: r.Depth, Line: r.Line, File: r.File, Origin: r.Origin, More: i > 0})
 	}
+	return true
 }
 
-// Line adds a line record.
-func (p *Packer) Line(r *sym.Record) {
+// Line adds a line record. It reports false for one too many.
+func (p *Packer) Line(r *sym.Record) bool {
+	if len(p.lines) == MaxLines {
+		return false
+	}
 	off := r.Address - p.address
 	if r.Size == 0 || off < p.lineEnd-p.address || off >= p.head.Size || r.Size > p.head.Size-off {
 		p.regular = false
 	}
 	p.lines = append(p.lines, Line{r.Address, r.Size, r.Line, r.File})
 	p.lineEnd = r.Address + r.Size
+	return true
 }
 
 // Packed is a packed function and what the table needs to know of it.

@@ -1,0 +1,199 @@
+package lookup
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+
+	"mayday/symbols/sym"
+)
+
+// file is a Spill in memory.
+type file struct{ bytes.Buffer }
+
+func (f *file) ReadAt(b []byte, at int64) (int, error) {
+	return bytes.NewReader(f.Bytes()).ReadAt(b, at)
+}
+
+// oddText makes up a symbol file whose records overlap, repeat and come in any
+// order.
+func oddText(seed uint64) string {
+	r := rand.New(rand.NewPCG(seed, 9))
+	var b strings.Builder
+	b.WriteString("MODULE Linux x86_64 0123456789ABCDEF0123456789ABCDEF0 a.so\n")
+	for _, i := range r.Perm(6) {
+		fmt.Fprintf(&b, "FILE %d f%d.c\nINLINE_ORIGIN %d i%d\n", i/2, i, i, i)
+	}
+	span := []int{0x40, 0x200, 0x800}[r.IntN(3)]
+	for k := range []int{1, 3, 10, 150}[r.IntN(4)] {
+		start, size := r.IntN(span), r.IntN(r.IntN(0x100)+1)
+		fmt.Fprintf(&b, "FUNC %x %x %d fn%d\n", start, size, r.IntN(4), k)
+		for range r.IntN(4) {
+			fmt.Fprintf(&b, "INLINE %d %d %d %d %x %x\n", r.IntN(3), r.IntN(50), r.IntN(5), r.IntN(7), max(0, start+r.IntN(size+8)-3), r.IntN(40))
+		}
+		for at, n := start, r.IntN(6); n > 0; n-- {
+			length := r.IntN(20)
+			fmt.Fprintf(&b, "%x %x %d %d\n", at, length, r.IntN(90), r.IntN(5))
+			at += length + r.IntN(2)*r.IntN(20)
+		}
+	}
+	for k := range []int{0, 2, 60}[r.IntN(3)] {
+		fmt.Fprintf(&b, "PUBLIC %x %d pub%d\n", r.IntN(span+0x40), r.IntN(3), k)
+	}
+	for range r.IntN(20) {
+		fmt.Fprintf(&b, "STACK WIN 4 %x %x 0 0 %d 0 0 0 1 p%d\n", r.IntN(span), r.IntN(60), r.IntN(5), r.IntN(5))
+		fmt.Fprintf(&b, "STACK CFI INIT %x %x init%d\nSTACK CFI %x row%d\n", r.IntN(span), r.IntN(50), r.IntN(5), r.IntN(span), r.IntN(9))
+	}
+	return b.String()
+}
+
+// What goes to a spill and is merged makes the same table as what stays in
+// memory.
+func TestSpill(t *testing.T) {
+	for seed := range uint64(300) {
+		text := oddText(seed)
+		want := table(t, text)
+		var m memory
+		var spilled file
+		b := NewBuilder(&m, &spilled)
+		for i, s := range b.sorters() {
+			s.limit = 2 + i%3
+		}
+		s := sym.NewScanner(strings.NewReader(text))
+		for s.Scan() {
+			if !b.Add(s.Record()) {
+				t.Fatalf("seed %d, line %d: not kept", seed, s.Line())
+			}
+		}
+		got, err := b.Table(s.Module(), s.Verdict())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if spilled.Len() == 0 {
+			t.Fatalf("seed %d: nothing was spilled", seed)
+		}
+		if !bytes.Equal(got.AppendDirectory(nil), want.AppendDirectory(nil)) {
+			t.Errorf("seed %d: the directory is another", seed)
+		}
+		if !bytes.Equal(bytes.Join(m.blocks, nil), bytes.Join(want.Blocks(), nil)) {
+			t.Errorf("seed %d: the blocks are others", seed)
+		}
+	}
+}
+
+// lines is a reader of lines that are made up one after the other, and notes
+// the largest heap.
+type lines struct {
+	left  int // bytes
+	line  func(n int) string
+	n     int
+	buf   bytes.Buffer
+	reads int
+	heap  uint64
+}
+
+func (l *lines) Read(b []byte) (int, error) {
+	if l.reads++; l.reads%20 == 0 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		l.heap = max(l.heap, m.HeapInuse)
+	}
+	for l.buf.Len() < len(b) && l.left > 0 {
+		s := l.line(l.n)
+		l.n++
+		l.left -= len(s)
+		l.buf.WriteString(s)
+	}
+	return l.buf.Read(b)
+}
+
+// onDisk are Blocks in a file.
+type onDisk struct{ *os.File }
+
+func (d onDisk) Put(b []byte) error {
+	_, err := d.Write(b)
+	if pad := -len(b) & (BlockSize - 1); err == nil {
+		_, err = d.Write(make([]byte, pad))
+	}
+	return err
+}
+
+func temporary(t *testing.T) *os.File {
+	t.Helper()
+	f, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// Compiling takes bounded memory whatever there is much of.
+func TestCompileMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles 170 MB")
+	}
+	const size, limit = 12 << 20, 64 << 20
+	r := rand.New(rand.NewPCG(7, 8))
+	long := strings.Repeat("x", sym.MaxLine-100)
+	for _, c := range []struct {
+		name string
+		line func(n int) string
+	}{
+		{"one FUNC again and again", func(int) string { return "FUNC 1000 10 0 main\n" }},
+		{"FUNC in any order", func(n int) string { return fmt.Sprintf("FUNC %x 10 0 f%d\n", r.Uint32(), n) }},
+		{"FUNC of which each covers the next", func(n int) string { return fmt.Sprintf("FUNC %x ffffff 0 f\n%x 4 1 1\n", n*16, n*16) }},
+		{"lines of one FUNC", func(n int) string {
+			if n == 0 {
+				return "FUNC 0 ffffffff 0 f\n"
+			}
+			return fmt.Sprintf("%x 4 %d %d\n", n*4, n&0xffff, n)
+		}},
+		{"INLINE of one FUNC", func(n int) string {
+			if n == 0 {
+				return "FUNC 0 ffffffff 0 f\n"
+			}
+			return fmt.Sprintf("INLINE %d 1 1 1 %x ffff\n", n%300, n*4)
+		}},
+		{"large odd functions", func(n int) string {
+			if n%60_000 == 0 {
+				return fmt.Sprintf("FUNC %x fffffff 0 f\n", n)
+			}
+			return fmt.Sprintf("INLINE %d 1 1 1 %x ffff\n%x ff 1 %d\n", n%3, n*4, n*4, n)
+		}},
+		{"PUBLIC at one address", func(n int) string { return fmt.Sprintf("PUBLIC 1000 0 p%d\n", n) }},
+		{"PUBLIC in one FUNC", func(n int) string {
+			if n == 0 {
+				return "FUNC 0 ffffffff 0 f\n"
+			}
+			return fmt.Sprintf("PUBLIC %x 0 p\n", n*4)
+		}},
+		{"long names", func(n int) string { return fmt.Sprintf("FUNC %x 10 0 %d%s\n", n*16, n, long) }},
+		{"long rules", func(n int) string { return fmt.Sprintf("STACK CFI INIT %x 10 %d%s\n", n*16, n, long) }},
+		{"rules that differ", func(n int) string { return fmt.Sprintf("STACK CFI INIT %x 10 %d\n", n*16, n) }},
+		{"STACK CFI of one range", func(n int) string {
+			if n == 0 {
+				return "STACK CFI INIT 0 ffffffff a\n"
+			}
+			return fmt.Sprintf("STACK CFI %x %d\n", n*16, n)
+		}},
+		{"STACK WIN", func(n int) string { return fmt.Sprintf("STACK WIN 4 %x 10 0 0 0 0 0 0 1 p%d\n", r.Uint32(), n) }},
+		{"FILE and INFO", func(n int) string { return fmt.Sprintf("FILE %d f%d\nINFO %d\n", r.Uint32(), n, n) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			runtime.GC()
+			l := &lines{left: size, line: c.line}
+			if _, err := Compile(l, onDisk{temporary(t)}, temporary(t)); err != nil {
+				t.Log(err)
+			}
+			t.Logf("%d MiB", l.heap>>20)
+			if l.heap > limit {
+				t.Errorf("the heap grew to %d MiB, want at most %d", l.heap>>20, limit>>20)
+			}
+		})
+	}
+}
