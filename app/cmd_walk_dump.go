@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"go.uber.org/zap"
 
+	"mayday/app/command"
 	"mayday/app/config"
 	"mayday/app/fault"
 	"mayday/roles/processor"
@@ -34,7 +35,7 @@ func walkDump(c *cli.Context) error {
 	if req.Memory > 0 {
 		// The walk is watched as ever; the kernel holds where that fails.
 		debug.SetMemoryLimit(req.Memory)
-		if err := limitData(uint64(req.Memory)); err != nil {
+		if err := command.LimitData(uint64(req.Memory)); err != nil {
 			return fault.As(fault.Unavailable, err, "limit memory to %d bytes more", req.Memory)
 		}
 	}

@@ -158,7 +158,11 @@ func (d *deps) SymbolCache(ctx context.Context) (*cache.Store, error) {
 		from := fetch.NewBucket(b)
 		get := cache.Fetch(from.Fetch)
 		if len(d.cfg.Symbols.URLs) > 0 {
-			places, err := fetch.OpenPlaces(ctx, d.cfg.Symbols.URLs, fetch.PlacesOptions{Private: d.cfg.Symbols.Private, Log: d.log.Named("symbols")})
+			convert, err := d.dumper()
+			if err != nil {
+				return nil, err
+			}
+			places, err := fetch.OpenPlaces(ctx, d.cfg.Symbols.URLs, fetch.PlacesOptions{Private: d.cfg.Symbols.Private, Convert: convert, Log: d.log.Named("symbols")})
 			if err != nil {
 				return nil, fault.Wrap(err, "symbols.urls")
 			}

@@ -2,17 +2,21 @@ package app
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 	"go.uber.org/zap"
 
+	"mayday/app/fault"
+	"mayday/app/offline"
 	"mayday/roles/awaited"
 	"mayday/roles/webserver"
 	"mayday/storage/catalog"
 	"mayday/symbols"
 	symbolserver "mayday/symbols/server"
+	"mayday/symbols/server/convert"
 	"mayday/symbols/symbolicate"
 	"mayday/web/auth"
 )
@@ -28,7 +32,12 @@ func (d *deps) symbolServer(ctx context.Context, users *catalog.DB, who *auth.Au
 	if err != nil {
 		return nil, nil, err
 	}
-	s := symbolserver.New(symbolserver.Options{Catalog: users, Bucket: bucket, Callers: callers{users, who}, Spool: filepath.Join(d.cfg.DataDir, "symbol-spool"),
+	convert, err := d.dumper()
+	if err != nil {
+		return nil, nil, err
+	}
+	s := symbolserver.New(symbolserver.Options{Convert: convert,
+		Catalog: users, Bucket: bucket, Callers: callers{users, who}, Spool: filepath.Join(d.cfg.DataDir, "symbol-spool"),
 		Config: d.cfg.Symbols, BaseURL: d.cfg.Web.BaseURL, Log: d.log.Named("symbols"),
 		Arrived: func(ctx context.Context, id symbols.ModuleID) {
 			store.Prepare(id)
@@ -40,6 +49,19 @@ func (d *deps) symbolServer(ctx context.Context, users *catalog.DB, who *auth.Au
 			}
 		}})
 	return s, symbolicationRoutes{symbolicate.NewServer(symbolicate.New(store), d.log.Named("symbolicate"))}, nil
+}
+
+// dumper makes symbols of raw debug files; nil where the configuration wants
+// none made.
+func (d *deps) dumper() (convert.Converter, error) {
+	if d.cfg.Symbols.ConvertMemory == 0 {
+		return nil, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fault.As(fault.Unavailable, err, "find this program")
+	}
+	return offline.Dumper{Program: self, Memory: int64(d.cfg.Symbols.ConvertMemory)}, nil
 }
 
 // callers tells the symbol server who asks: by token, which has its own

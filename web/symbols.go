@@ -2,8 +2,10 @@ package web
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -214,8 +216,16 @@ type uploadPage struct {
 	Redirects        []string
 	Files            []fileRow
 	Skipped, Ignored []string
+	Conversions      []conversionRow
 	Pin              *pinBox
 	MayPin           bool
+}
+
+// conversionRow is a build that symbols are made of, or were to be.
+type conversionRow struct {
+	Build, Reason string
+	Keys          []string
+	Done, Failed  bool
 }
 
 type pinBox struct{ Who, Note, Since string }
@@ -265,6 +275,10 @@ func (s *Site) upload(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	made, err := s.Catalog.ConversionsOfUpload(c.Request().Context(), u.ID)
+	if err != nil {
+		return err
+	}
 	v := auth.From(c)
 	page := uploadPage{Tabs: tabsFor(v, ""), ID: u.ID, Row: showUploadRow(u), Error: u.Error, Skipped: u.Skipped, Ignored: u.Ignored, Redirects: u.RedirectURLs, MayPin: mayUpload(v)}
 	kind := "regular"
@@ -274,6 +288,10 @@ func (s *Site) upload(c echo.Context) error {
 	page.Facts = []pair{{"Uploaded by", u.Email}, {"Begun", clock(u.Created) + " UTC"}, {"Done", clock(u.Completed)}, {"Sent", size(u.Size)}, {"Kind", kind}, {"Protocol", u.Protocol}, {"Fetched from", u.DownloadURL}}
 	for _, f := range files {
 		page.Files = append(page.Files, showFileRow(f))
+	}
+	for _, m := range made {
+		page.Conversions = append(page.Conversions, conversionRow{Build: m.CodeID, Reason: m.Reason, Keys: slices.Sorted(maps.Keys(m.Made)),
+			Done: m.State == catalog.ConversionDone, Failed: m.State == catalog.ConversionFailed})
 	}
 	if u.Pinned() {
 		page.Pin = &pinBox{u.Pin.Who, u.Pin.Note, clock(u.Pin.Created)}

@@ -229,6 +229,7 @@ type Symbols struct {
 	Quota              Bytes    `yaml:"quota" default:"0" doc:"Most bytes that uploaded symbols may take in all; past it uploads get 507. 0 is no limit."`
 	UserQuota          Bytes    `yaml:"user_quota" default:"0" doc:"Most bytes that one user's symbols may take; past it their uploads get 413. 0 is no limit; a token can have a quota of its own."`
 	Refuse             []string `yaml:"refuse" default:"" doc:"Faults of symbol files that refuse an upload: empty, no-module, bad-id, wrong-id, wrong-name, no-functions, no-lines, no-cfi, bad-lines, nul, truncated. Others are recorded with the file."`
+	ConvertMemory      Bytes    `yaml:"convert_memory" default:"1GiB" doc:"Most memory that making a symbol file of ELF files takes, one at a time in a process of its own; 0 makes none."`
 	MissingIgnore      []string `yaml:"missing_ignore" default:"" doc:"Patterns (* and ?) of debug or code files that are left out of the missing symbols."`
 }
 

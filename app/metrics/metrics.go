@@ -47,6 +47,7 @@ var (
 	SymbolUploads         = counter("symbols.uploads", "Uploads of symbols, by outcome.", oneOf("result", "stored", "refused", "failed"))
 	SymbolUploadSeconds   = histogram("symbols.upload_seconds", "Time to check an upload that was received and to keep its files.", Seconds)
 	SymbolFiles           = counter("symbols.files", "Uploaded symbol files, by whether they were new.", oneOf("result", "stored", "skipped"))
+	SymbolConversions     = counter("symbols.conversions", "Builds whose raw debug files symbols were to be made of, by outcome.", oneOf("result", "made", "failed"))
 	SymbolDownloads       = counter("symbols.downloads", "Symbol files asked for, by outcome.", oneOf("result", "found", "redirected", "missing", "ignored"))
 	SymbolicateRequests   = counter("symbolicate.requests", "Requests to the symbolication API, by version and outcome.", oneOf("version", "v4", "v5", "v6"), oneOf("result", "ok", "refused", "failed"))
 	SymbolicateFrames     = counter("symbolicate.frames", "Frames symbolicated, by outcome.", oneOf("result", "found", "missing"))

@@ -6,11 +6,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"mayday/app/command"
+	"mayday/app/config"
 	"mayday/app/fault"
 	"mayday/symbols/dump"
 )
@@ -25,6 +27,7 @@ func SymbolsDump() *cli.Command {
 			&cli.StringFlag{Name: "debug", Usage: "`FILE` with the debug information, where BINARY was stripped"},
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the module, if not that of the file"},
 			&cli.StringFlag{Name: "store", Usage: "`DIR` to write to, as NAME/ID/NAME.sym"},
+			&cli.StringFlag{Name: "memory", Value: "0", Usage: "most `BYTES` of memory to take, such as 1GiB; 0 is a bound by the size of the files"},
 		},
 		Action: dumpSymbols,
 	}
@@ -34,7 +37,18 @@ func dumpSymbols(c *cli.Context) (err error) {
 	if c.NArg() != 1 {
 		return command.Usage("symbols dump takes BINARY")
 	}
-	in := dump.Input{Name: c.String("name")}
+	memory, err := config.ParseBytes(c.String("memory"))
+	if err != nil {
+		return command.Usage("--memory: %v", err)
+	}
+	in := dump.Input{Name: c.String("name"), Memory: int64(memory) / 2} // the collector of the runtime takes as much again
+	if memory > 0 {
+		// What is kept is counted as ever; the kernel holds where that fails.
+		debug.SetMemoryLimit(int64(memory))
+		if err := command.LimitData(uint64(memory)); err != nil {
+			return fault.As(fault.Unavailable, err, "limit memory to %d bytes more", memory)
+		}
+	}
 	if in.Name == "" {
 		in.Name = filepath.Base(c.Args().First())
 	}

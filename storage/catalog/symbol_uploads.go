@@ -57,6 +57,7 @@ type SymbolFile struct {
 	Generator  string
 	Quality    []quality.Fault // what is wrong with it
 	Live       bool            // the newest complete file of its key
+	Convert    bool            // symbols are to be made of it; not kept
 	Created    time.Time
 	Completed  time.Time // zero: it never came
 }
@@ -117,7 +118,10 @@ func (c *DB) FinishSymbolUpload(ctx context.Context, u SymbolUpload, files []Sym
 			}
 		}
 		_, err = tx.ExecContext(ctx, `DELETE FROM symbol_files WHERE upload_id = ? AND completed = '' AND NOT EXISTS (SELECT 1 FROM symbol_tickets t WHERE t.file_id = symbol_files.id)`, u.ID)
-		return outcome(err, "record upload %d", u.ID)
+		if err != nil {
+			return outcome(err, "record upload %d", u.ID)
+		}
+		return wantConversions(ctx, tx, u.ID, files)
 	})
 }
 
@@ -199,6 +203,9 @@ func (c *DB) InvitedSymbolFile(ctx context.Context, key string) (SymbolFile, err
 func (c *DB) CompleteSymbolFile(ctx context.Context, f SymbolFile) error {
 	return c.inTx(ctx, func(tx *sql.Tx) error {
 		if err := setSymbolFile(ctx, tx, &f); err != nil {
+			return err
+		}
+		if err := wantConversions(ctx, tx, f.UploadID, []SymbolFile{f}); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `UPDATE symbol_uploads SET completed = ?, size = (SELECT COALESCE(SUM(size), 0) FROM symbol_files WHERE upload_id = symbol_uploads.id)
@@ -389,7 +396,10 @@ func (c *DB) DropSymbolUploads(ctx context.Context, try bool, before time.Time) 
 	_, err := c.sql.ExecContext(ctx, `DELETE FROM symbol_uploads WHERE try = ?1 AND created < ?2
 		AND NOT EXISTS (SELECT 1 FROM symbol_pins p WHERE p.upload_id = symbol_uploads.id)
 		AND NOT EXISTS (SELECT 1 FROM symbol_files f WHERE f.upload_id = symbol_uploads.id AND (f.created >= ?2 OR f.live = 1 AND NOT (`+Unpinned+`)))`, try, stamp(before))
-	return outcome(err, "drop uploads")
+	if err != nil {
+		return outcome(err, "drop uploads")
+	}
+	return c.dropConversions(ctx)
 }
 
 // InterruptedSymbolUploads ends the uploads that an earlier life of the server,

@@ -15,6 +15,7 @@ import (
 
 	"mayday/app/fault"
 	"mayday/symbols"
+	"mayday/symbols/dump"
 )
 
 // FileKind says which raw file of a module is wanted.
@@ -26,11 +27,11 @@ const (
 	Executable                 // what the crash had loaded: EXE, DLL, ELF
 )
 
-// Converter makes a Breakpad symbol file of a raw debug file.
+// Converter makes a Breakpad symbol file of raw debug files.
 type Converter interface {
-	// Convert writes the symbols of the file name, of size bytes, to w. An
-	// error of kind fault.Unsupported means that there are none in it.
-	Convert(ctx context.Context, name string, r io.ReaderAt, size int64, w io.Writer) error
+	// Convert writes the symbols of a binary to w. An error of kind
+	// fault.Unsupported means that there are none in it.
+	Convert(ctx context.Context, w io.Writer, in dump.Input) error
 }
 
 // PlacesOptions say how places outside are asked.
@@ -177,26 +178,34 @@ func (p *Places) first(ctx context.Context, id symbols.ModuleID, ask func(place)
 	return nil, fault.New(fault.NotFound, "no supplier has %s %s", id.DebugFile, id.DebugID)
 }
 
-// converted makes the text of a place's raw file.
+// converted makes the text of a place's raw files: the one with the debug
+// information, and the program that it was taken out of, whose tables for
+// unwinding it lacks. A program alone has too little to say. PDB files are not
+// even asked for: nothing makes symbols of them.
 func (p *Places) converted(ctx context.Context, at place, id symbols.ModuleID) (io.ReadCloser, error) {
-	raw, err := at.file(ctx, id, DebugFile)
+	if strings.HasSuffix(strings.ToLower(id.DebugFile), ".pdb") {
+		return nil, fault.New(fault.NotFound, "no symbols are made of %s", id.DebugFile)
+	}
+	information, err := p.rawFile(ctx, at, id, DebugFile)
 	if err != nil {
 		return nil, err
 	}
-	in, err := spool(raw, p.tempDir)
-	if err != nil {
+	defer information.Close()
+	in := dump.Input{Name: symbols.Leaf(id.DebugFile), Binary: information.File, Size: information.size}
+	program, err := p.rawFile(ctx, at, id, Executable)
+	if err == nil {
+		defer program.Close()
+		in.Debug, in.DebugSize = in.Binary, in.Size
+		in.Binary, in.Size = program.File, program.size
+	} else if !fault.Is(err, fault.NotFound) {
 		return nil, err
 	}
-	defer in.Close()
 	out, err := os.CreateTemp(p.tempDir, "mayday-converted-*")
 	if err != nil {
 		return nil, fault.As(fault.Unavailable, err, "temporary file")
 	}
 	f := temporary{out}
-	size, err := in.Seek(0, io.SeekEnd)
-	if err == nil {
-		err = p.convert.Convert(ctx, symbols.Leaf(id.DebugFile), in, size, f)
-	}
+	err = p.convert.Convert(ctx, f, in)
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
@@ -208,6 +217,30 @@ func (p *Places) converted(ctx context.Context, at place, id symbols.ModuleID) (
 		return nil, fault.Wrap(err, "convert %s", id.DebugFile)
 	}
 	return f, nil
+}
+
+// rawFile copies a raw file of a place to a temporary one.
+func (p *Places) rawFile(ctx context.Context, at place, id symbols.ModuleID, kind FileKind) (local, error) {
+	r, err := at.file(ctx, id, kind)
+	if err != nil {
+		return local{}, err
+	}
+	f, err := spool(r, p.tempDir)
+	if err != nil {
+		return local{}, err
+	}
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		f.Close()
+		return local{}, fault.As(fault.Unavailable, err, "temporary file")
+	}
+	return local{f, size}, nil
+}
+
+// local is a raw file that was copied here.
+type local struct {
+	temporary
+	size int64
 }
 
 // temporary is a file that goes when it is closed.

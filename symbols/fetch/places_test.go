@@ -1,7 +1,6 @@
 package fetch
 
 import (
-	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/binary"
@@ -22,6 +21,7 @@ import (
 
 	"mayday/app/fault"
 	"mayday/symbols"
+	"mayday/symbols/dump"
 )
 
 const theirs = "MODULE Linux x86_64 44E4EC8C2F41492B9369D6B9A059577CA a b.so\n"
@@ -382,27 +382,45 @@ func TestDirectoriesAndBuckets(t *testing.T) {
 // converter makes symbols of files that begin with a word.
 type converter struct{}
 
-func (converter) Convert(_ context.Context, name string, r io.ReaderAt, size int64, w io.Writer) error {
-	b := make([]byte, size)
-	if _, err := r.ReadAt(b, 0); err != nil {
-		return err
+func (converter) Convert(_ context.Context, w io.Writer, in dump.Input) error {
+	read := func(r io.ReaderAt, size int64) string {
+		b, err := io.ReadAll(io.NewSectionReader(r, 0, size))
+		if err != nil {
+			return err.Error()
+		}
+		return string(b)
 	}
-	text, ok := bytes.CutPrefix(b, []byte("raw "))
+	text, ok := strings.CutPrefix(read(in.Binary, in.Size), "raw ")
 	if !ok {
-		return fault.New(fault.Unsupported, "%s is nothing known", name)
+		return fault.New(fault.Unsupported, "%s is nothing known", in.Name)
+	}
+	if in.Debug != nil {
+		text += " and " + read(in.Debug, in.DebugSize)
 	}
 	_, err := fmt.Fprintf(w, "made of %s", text)
 	return err
 }
 
 func TestConverted(t *testing.T) {
-	path := "/buildid/" + placedID.CodeID + "/debuginfo"
-	unknown, known := serve(t, files(map[string]string{path: "what"})), serve(t, files(map[string]string{path: "raw file"}))
+	path := "/buildid/" + placedID.CodeID + "/"
+	unknown, known := serve(t, files(map[string]string{path + "debuginfo": "what"})), serve(t, files(map[string]string{path + "debuginfo": "raw file"}))
+	both := serve(t, files(map[string]string{path + "debuginfo": "debug file", path + "executable": "raw program"}))
 	tmp := t.TempDir()
-	p := openPlaces(t, PlacesOptions{Convert: converter{}, TempDir: tmp}, "debuginfod+"+unknown.URL, "debuginfod+"+known.URL)
-	r, err := p.Fetch(t.Context(), placedID)
-	if got := readAll(t, r, err); got != "made of file" {
-		t.Errorf("got %q", got)
+	for want, servers := range map[string][]string{"made of file": {unknown.URL, known.URL}, "made of program and debug file": {both.URL, known.URL}} {
+		var places []string
+		for _, s := range servers {
+			places = append(places, "debuginfod+"+s)
+		}
+		p := openPlaces(t, PlacesOptions{Convert: converter{}, TempDir: tmp}, places...)
+		r, err := p.Fetch(t.Context(), placedID)
+		if got := readAll(t, r, err); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		pdb := placedID
+		pdb.DebugFile = "a.PDB"
+		if r, err := p.Fetch(t.Context(), pdb); !fault.Is(err, fault.NotFound) {
+			t.Errorf("%v, %v", r, err)
+		}
 	}
 	if left, _ := filepath.Glob(filepath.Join(tmp, "*")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)

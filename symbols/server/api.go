@@ -1,7 +1,10 @@
 package server
 
 import (
+	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -269,7 +272,25 @@ func (s *Server) apiUpload(c echo.Context) error {
 	}
 	out := s.showUpload(u, true)
 	out["file_uploads"] = list
+	if out["conversions"], err = s.conversions(c.Request().Context(), u.ID); err != nil {
+		return err
+	}
 	return c.JSON(http.StatusOK, map[string]any{"upload": out})
+}
+
+// conversions are the builds that an upload has raw debug files of, and what
+// became of making symbols of them.
+func (s *Server) conversions(ctx context.Context, upload int64) ([]map[string]any, error) {
+	list, err := s.files.ConversionsOfUpload(ctx, upload)
+	if err != nil {
+		return nil, err
+	}
+	out := []map[string]any{}
+	for _, v := range list {
+		out = append(out, map[string]any{"code_id": v.CodeID, "try_symbols": v.Try, "state": v.State, "reason": nullable(v.Reason),
+			"keys": listed(slices.Sorted(maps.Keys(v.Made))), "changed_at": showTime(v.Changed)})
+	}
+	return out, nil
 }
 
 // apiFiles is GET /api/uploads/files/.

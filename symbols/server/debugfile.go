@@ -11,6 +11,7 @@ import (
 	"mayday/symbols/server/archive"
 	"mayday/symbols/server/binary"
 	"mayday/symbols/server/bundle"
+	"mayday/symbols/server/convert"
 	"mayday/symbols/server/download"
 	"mayday/symbols/server/spool"
 	"mayday/symbols/server/store"
@@ -20,8 +21,8 @@ import (
 // the spool.
 const maxBundle = 64 << 30
 
-// openBundle finds the raw debug files in what was received, and makes symbol
-// files of them where a converter is there.
+// openBundle finds the raw debug files in what was received. Symbols are made of
+// them later (package convert).
 func (s *Server) openBundle(ctx context.Context, u catalog.SymbolUpload, in *spool.Incoming) (_ *batch, err error) {
 	select {
 	case s.bundles <- struct{}{}:
@@ -50,17 +51,13 @@ func (s *Server) openBundle(ctx context.Context, u catalog.SymbolUpload, in *spo
 			return nil, fault.New(fault.Invalid, "%s holds two files %s", archive.Quote(in.Filename), archive.Quote(file.Key))
 		}
 		keys[file.Key] = true
+		file.Convert = s.o.Convert != nil && convert.Convertible(file.Kind)
 		r, size := f.ReaderAt, f.Size
 		b.Items = append(b.Items, &store.Item{File: file, Open: func() io.ReadCloser { return io.NopCloser(io.NewSectionReader(r, 0, size)) }})
 	}
 	files := []map[string]any{}
 	for i, f := range found.Files {
-		converted, err := s.convert(ctx, b, f, keys)
-		if err != nil {
-			return nil, err
-		}
-		raw := b.Items[i].File
-		files = append(files, map[string]any{"key": raw.Key, "kind": f.What.Kind, "debug_id": nullable(f.What.DebugID), "code_id": nullable(f.What.CodeID), "converted": converted})
+		files = append(files, map[string]any{"key": b.Items[i].File.Key, "kind": f.What.Kind, "debug_id": nullable(f.What.DebugID), "code_id": nullable(f.What.CodeID)})
 	}
 	b.extra = map[string]any{"files": files}
 	for k, v := range files[0] { // the one file of most uploads
@@ -88,36 +85,10 @@ func rawFile(f bundle.File) (catalog.SymbolFile, error) {
 	if f.What.Kind != binary.PDB {
 		out.CodeFile = f.Name
 	}
+	if f.What.Name != "" && store.GoodPart(f.What.Name) {
+		out.CodeFile = f.What.Name
+	}
 	return out, nil
-}
-
-// convert makes a symbol file of a raw debug file and adds it to the batch.
-func (s *Server) convert(ctx context.Context, b *batch, f bundle.File, keys map[string]bool) (bool, error) {
-	key, err := formKey(f.Name, f.What.DebugID)
-	if s.o.Convert == nil || err != nil || keys[key] {
-		return false, nil // without a debug id no crash asks for it
-	}
-	out, err := s.spool.Temporary()
-	if err != nil {
-		return false, err
-	}
-	made := &spool.Incoming{File: out}
-	b.shut = append(b.shut, made.Close)
-	err = s.o.Convert.Convert(ctx, f.Name, f.ReaderAt, f.Size, out)
-	if ctx.Err() != nil {
-		return false, fault.Wrap(ctx.Err(), "convert")
-	}
-	if err != nil { // the file itself is of use to debuggers all the same
-		b.Upload.Ignored = append(b.Upload.Ignored, archive.Quote(f.Path)+": no symbols were made of it: "+err.Error())
-		return false, nil
-	}
-	info, err := out.Stat()
-	if err != nil {
-		return false, fault.As(fault.Unavailable, err, "symbol spool")
-	}
-	keys[key] = true
-	b.Items = append(b.Items, &store.Item{File: catalog.SymbolFile{Key: key}, Open: func() io.ReadCloser { return io.NopCloser(io.NewSectionReader(out, 0, info.Size())) }})
-	return true, nil
 }
 
 // formKey is the key of a Breakpad symbol file that a form names.

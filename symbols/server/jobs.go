@@ -192,5 +192,9 @@ func (s *Server) uploadStatus(c echo.Context) error {
 	case u.Completed.IsZero():
 		state = "working"
 	}
-	return c.JSON(http.StatusOK, map[string]any{"upload": s.showUpload(u, false), "state": state, "error": nullable(u.Error)})
+	made, err := s.conversions(c.Request().Context(), u.ID)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, map[string]any{"upload": s.showUpload(u, false), "state": state, "error": nullable(u.Error), "conversions": made})
 }

@@ -15,11 +15,11 @@
 //     without being compressed again.
 //  4. The catalog learns of them, and Options.Arrived is called for each module,
 //     before the client is answered: what was uploaded is visible at once.
+//  5. Symbol files are made of raw debug files in the background (package
+//     convert), by Options.Convert, and kept as if they had been uploaded.
 //
 // How files are kept is said by package store, how they are received by package
 // spool.
-//
-// It does not make symbol files of raw debug files itself: Options.Convert does.
 package server
 
 import (
@@ -40,6 +40,7 @@ import (
 	"mayday/storage/catalog"
 	"mayday/storage/catalog/filter"
 	"mayday/symbols"
+	"mayday/symbols/server/convert"
 	"mayday/symbols/server/download"
 	"mayday/symbols/server/missing"
 	"mayday/symbols/server/spool"
@@ -68,13 +69,6 @@ type Callers interface {
 	Caller(c echo.Context, key string) (Caller, error)
 }
 
-// Converter makes a Breakpad symbol file of a raw debug file.
-type Converter interface {
-	// Convert writes the symbols of the file name, of size bytes, to w. An
-	// error of kind fault.Unsupported means that there are none in it.
-	Convert(ctx context.Context, name string, r io.ReaderAt, size int64, w io.Writer) error
-}
-
 // Options say what a Server works with. Catalog, Bucket, Callers and Spool are
 // needed.
 type Options struct {
@@ -84,8 +78,9 @@ type Options struct {
 	Spool   string // directory of uploads under way
 	Config  config.Symbols
 	BaseURL string // how clients reach the server; "" takes it from each request
-	// Convert makes symbol files of raw debug files; nil keeps these alone.
-	Convert Converter
+	// Convert makes symbol files of raw debug files; nil leaves these as they
+	// are.
+	Convert convert.Converter
 	// Arrived is called for each module whose symbols came or changed.
 	Arrived func(ctx context.Context, id symbols.ModuleID)
 	// Client fetches uploads by URL; nil makes one that refuses addresses of
@@ -109,7 +104,8 @@ type Server struct {
 	started time.Time
 	missing *missing.List
 	desk    *download.Desk
-	bundles chan struct{} // the one bundle that is being unpacked: it may take 64 MB
+	convert *convert.Queue // nil where no symbols are made
+	bundles chan struct{}  // the one bundle that is being unpacked: it may take 64 MB
 	tickets store.Locks
 	work    chan catalog.SymbolJob
 }
@@ -135,6 +131,9 @@ func New(o Options) *Server {
 	s.desk = download.New(download.Options{Catalog: o.Catalog, Bucket: o.Bucket, Missing: s.missing, Spool: s.spool, Base: s.base, Now: o.Now})
 	s.store = store.New(store.Options{Catalog: o.Catalog, Bucket: o.Bucket, Changed: o.Arrived, Arrived: s.arrived, Refuse: o.Config.Refuse, Now: o.Now,
 		Limits: store.Limits{All: int64(o.Config.Quota), User: int64(o.Config.UserQuota)}})
+	if o.Convert != nil {
+		s.convert = convert.New(convert.Options{Catalog: o.Catalog, Bucket: o.Bucket, Store: s.store, Spool: s.spool, Convert: o.Convert, Log: o.Log})
+	}
 	s.fetcher = &spool.Fetcher{Spool: s.spool, Domains: o.Config.Domains, Any: o.Config.AnyDomain, Client: o.Client, Log: o.Log}
 	return s
 }
@@ -347,8 +346,8 @@ func (s *Server) arrived(ctx context.Context, f catalog.SymbolFile) error {
 	return nil
 }
 
-// Run finishes uploads that were answered already, keeps missing symbols, and
-// drops what is old.
+// Run finishes uploads that were answered already, makes symbols of debug files,
+// keeps missing symbols, and drops what is old.
 func (s *Server) Run(ctx context.Context) error {
 	jobs, err := s.resume(ctx)
 	if err != nil {
@@ -372,6 +371,9 @@ func (s *Server) Run(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error { return s.missing.Run(ctx, s.log) })
+	if s.convert != nil {
+		group.Go(func() error { return s.convert.Run(ctx) })
+	}
 	group.Go(func() error {
 		tick := time.NewTicker(tidyEvery)
 		defer tick.Stop()

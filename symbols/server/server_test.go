@@ -507,7 +507,7 @@ func TestBreakpadForm(t *testing.T) {
 func elf() []byte { return sample.ELF([]byte("abcdefghijklmnopqrst")) }
 
 func TestDebugFiles(t *testing.T) {
-	w := start(t, func(o *server.Options) { o.Convert = fixed("MODULE Linux x86_64 x a.so\n") })
+	w := start(t, nil)
 	body, kind := form("file", "a.so", elf())
 	a := w.do("POST", "/upload/debug/", "upload_symbols", body, "Content-Type", kind)
 	if a.status != 201 {
@@ -522,21 +522,13 @@ func TestDebugFiles(t *testing.T) {
 	if got := w.do("GET", "/buildid/"+buildID[:38]+"/debuginfo", "", nil); got.status != 404 {
 		t.Errorf("%d", got.status)
 	}
-	if got := w.do("GET", "/a.so/"+a.json(t)["debug_id"].(string)+"/a.so.sym", "", nil); got.status != 200 || !strings.HasPrefix(string(got.body), "MODULE") {
-		t.Errorf("converted: %d %q", got.status, got.body)
+	if got := w.do("GET", "/a.so/"+a.json(t)["debug_id"].(string)+"/a.so.sym", "", nil); got.status != 404 {
+		t.Errorf("nobody makes symbols: %d %q", got.status, got.body)
 	}
 	body, kind = form("file", "a.txt", []byte("neither"))
 	if a := w.do("POST", "/upload/debug/", "upload_symbols", body, "Content-Type", kind); a.status != 400 {
 		t.Errorf("%d %s", a.status, a.body)
 	}
-}
-
-// fixed converts every file to the same text.
-type fixed string
-
-func (f fixed) Convert(_ context.Context, _ string, _ io.ReaderAt, _ int64, w io.Writer) error {
-	_, err := io.WriteString(w, string(f))
-	return err
 }
 
 func TestMissing(t *testing.T) {

@@ -4,7 +4,10 @@ import (
 	"context"
 	"net/http"
 	"path"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -63,7 +66,7 @@ func (s *Server) upload(c echo.Context, protocol string) error {
 		return err
 	}
 	defer func() { in.Close() }()
-	later := strings.Contains(strings.ToLower(c.Request().Header.Get("Prefer")), "respond-async")
+	_, later := preference(c, "respond-async")
 	u := s.newUpload(caller, in, protocol)
 	if in.File == nil {
 		address := in.Fields.Get("url")
@@ -111,7 +114,53 @@ func (s *Server) upload(c echo.Context, protocol string) error {
 	if err := b.run(ctx); err != nil {
 		return err
 	}
+	if protocol == protocolDebug {
+		if b.extra["conversions"], err = s.awaitConversions(c, b.Upload.ID); err != nil {
+			return err
+		}
+	}
 	return c.JSON(http.StatusCreated, b.answer())
+}
+
+// preference is a word of the header Prefer (RFC 7240) and its value.
+func preference(c echo.Context, name string) (value string, ok bool) {
+	for _, header := range c.Request().Header.Values("Prefer") {
+		for word := range strings.SplitSeq(header, ",") {
+			word, _, _ = strings.Cut(word, ";")
+			key, value, _ := strings.Cut(strings.TrimSpace(word), "=")
+			if strings.EqualFold(strings.TrimSpace(key), name) {
+				return strings.Trim(strings.TrimSpace(value), `"`), true
+			}
+		}
+	}
+	return "", false
+}
+
+// maxWait is how long a client may have its answer put off.
+const maxWait = 10 * time.Minute
+
+// awaitConversions says what becomes of the symbols of an upload. A client that
+// prefers to wait so many seconds is answered when they are made, if that takes
+// no longer.
+func (s *Server) awaitConversions(c echo.Context, upload int64) ([]map[string]any, error) {
+	ctx := c.Request().Context()
+	text, _ := preference(c, "wait")
+	seconds, _ := strconv.Atoi(text) // what is no number is no wish
+	for end := time.Now().Add(min(time.Duration(max(seconds, 0))*time.Second, maxWait)); ; {
+		list, err := s.conversions(ctx, upload)
+		if err != nil {
+			return nil, err
+		}
+		waits := slices.ContainsFunc(list, func(v map[string]any) bool { return v["state"] == catalog.ConversionWaiting })
+		if !waits || !time.Now().Before(end) {
+			return list, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fault.Wrap(ctx.Err(), "wait for symbols")
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // checkExtension refuses archives by their name, as Tecken does.
@@ -218,7 +267,13 @@ type batch struct {
 	extra map[string]any // what the answer says besides
 }
 
-func (b *batch) run(ctx context.Context) error { return b.s.store.Run(ctx, &b.Batch) }
+func (b *batch) run(ctx context.Context) error {
+	err := b.s.store.Run(ctx, &b.Batch)
+	if b.s.convert != nil {
+		b.s.convert.Wake()
+	}
+	return err
+}
 
 func (b *batch) close() {
 	for _, f := range b.shut {

@@ -8,7 +8,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"math"
 	"strings"
+	"unicode/utf8"
 
 	"mayday/app/fault"
 	"mayday/symbols"
@@ -32,6 +34,9 @@ type Identity struct {
 	DebugID string // "" when it has none
 	CodeID  string
 	StoreID string // what debuggers ask symbol servers for it by
+	// Name is what an ELF library says it is called (DT_SONAME), "" for others:
+	// the name that crashes know it by.
+	Name string
 
 	// Offset and Size say where the file lies: a Mach-O file can hold one for
 	// each of several CPUs.
@@ -63,6 +68,8 @@ const (
 	maxHeaders = 8192
 	// maxTable bounds a table that is read whole.
 	maxTable = 1 << 20
+	// maxSoname bounds the name of a library, with its end.
+	maxSoname = 200
 	// maxFat bounds the architectures in one Mach-O file.
 	maxFat = 32
 )
@@ -128,6 +135,7 @@ func short(what string) error { return fault.New(fault.Malformed, "%s breaks off
 // elfSection is what is needed of a section or program header.
 type elfSection struct {
 	kind, name   uint32
+	link         uint32
 	flags        uint64
 	offset, size uint64
 }
@@ -155,7 +163,41 @@ func (f file) elf() (Identity, error) {
 	}
 	out := Identity{Kind: f.elfKind(h, sections, o, wide), DebugID: symbols.DebugIDFromBuildID(id, o), CodeID: symbols.CodeIDFromBuildID(id)}
 	out.StoreID = out.CodeID
+	out.Name = f.soname(sections, o, wide)
 	return out, nil
+}
+
+// soname reads what a library says it is called. Its name is short, and stands
+// in strings that may be long.
+func (f file) soname(sections []elfSection, o binary.ByteOrder, wide bool) string {
+	const dynamic, soname = 6, 14
+	for _, s := range sections {
+		if s.kind != dynamic || uint64(s.link) >= uint64(len(sections)) {
+			continue
+		}
+		table := sections[s.link]
+		entry := 8
+		if wide {
+			entry = 16
+		}
+		for b := f.exact(s.offset, s.size); len(b) >= entry; b = b[entry:] {
+			tag, value := uint64(o.Uint32(b)), uint64(o.Uint32(b[4:]))
+			if wide {
+				tag, value = o.Uint64(b), o.Uint64(b[8:])
+			}
+			if tag == 0 {
+				break
+			}
+			if tag != soname || value >= table.size || table.offset > math.MaxInt64-value {
+				continue
+			}
+			name, _, ended := bytes.Cut(f.bytes(table.offset+value, maxSoname), []byte{0})
+			if ended && utf8.Valid(name) {
+				return string(name)
+			}
+		}
+	}
+	return ""
 }
 
 // elfHeaders reads the section headers, or the program headers.
@@ -183,11 +225,11 @@ func (f file) elfHeaders(h []byte, o binary.ByteOrder, wide, program bool) []elf
 		case wide && program:
 			out = append(out, elfSection{kind: o.Uint32(b), offset: o.Uint64(b[8:]), size: o.Uint64(b[32:])})
 		case wide:
-			out = append(out, elfSection{name: o.Uint32(b), kind: o.Uint32(b[4:]), flags: o.Uint64(b[8:]), offset: o.Uint64(b[24:]), size: o.Uint64(b[32:])})
+			out = append(out, elfSection{name: o.Uint32(b), kind: o.Uint32(b[4:]), flags: o.Uint64(b[8:]), offset: o.Uint64(b[24:]), size: o.Uint64(b[32:]), link: o.Uint32(b[40:])})
 		case program:
 			out = append(out, elfSection{kind: o.Uint32(b), offset: uint64(o.Uint32(b[4:])), size: uint64(o.Uint32(b[16:]))})
 		default:
-			out = append(out, elfSection{name: o.Uint32(b), kind: o.Uint32(b[4:]), flags: uint64(o.Uint32(b[8:])), offset: uint64(o.Uint32(b[16:])), size: uint64(o.Uint32(b[20:]))})
+			out = append(out, elfSection{name: o.Uint32(b), kind: o.Uint32(b[4:]), flags: uint64(o.Uint32(b[8:])), offset: uint64(o.Uint32(b[16:])), size: uint64(o.Uint32(b[20:])), link: o.Uint32(b[24:])})
 		}
 	}
 	return out

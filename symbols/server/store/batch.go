@@ -80,7 +80,11 @@ func (s *Store) Run(ctx context.Context, b *Batch) error {
 			return err
 		}
 	}
-	if err := s.keep(ctx, b); err != nil {
+	finish := func(files []catalog.SymbolFile) error {
+		b.Upload.Completed = s.now()
+		return s.finish(ctx, b, files)
+	}
+	if err := s.keep(ctx, b, finish); err != nil {
 		metrics.SymbolUploads.Inc("failed")
 		b.Upload.Error, b.Upload.Completed = err.Error(), s.now()
 		// The files that were kept are of use, and a second try skips them.
@@ -90,6 +94,47 @@ func (s *Store) Run(ctx context.Context, b *Batch) error {
 	metrics.SymbolUploads.Inc("stored")
 	metrics.SymbolUploadSeconds.Observe(time.Since(start).Seconds())
 	return nil
+}
+
+// finish records an upload whose files are kept.
+func (s *Store) finish(ctx context.Context, b *Batch, files []catalog.SymbolFile) error {
+	b.Upload.Skipped = nil
+	for _, i := range b.Items {
+		if i.Skip {
+			b.Upload.Skipped = append(b.Upload.Skipped, i.File.Key)
+		}
+	}
+	if err := s.catalog.FinishSymbolUpload(ctx, b.Upload, files); err != nil {
+		return err
+	}
+	for _, i := range b.Items {
+		if i.Skip && i.File.Convert {
+			if err := s.catalog.RenewConversion(ctx, i.File, b.Upload.ID, s.now()); err != nil {
+				return err
+			}
+		}
+	}
+	metrics.SymbolFiles.Add(float64(len(b.Upload.Skipped)), "skipped")
+	return nil
+}
+
+// Add keeps files that belong to an upload which is recorded already; record is
+// told of those that were kept, before the world is.
+func (s *Store) Add(ctx context.Context, b *Batch, record func([]catalog.SymbolFile) error) error {
+	end, err := s.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if err := s.Examine(ctx, b); err != nil {
+		return err
+	}
+	release, err := s.Room(ctx, b)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return s.keep(ctx, b, record)
 }
 
 // Examine unpacks every file once, to nowhere.
@@ -149,9 +194,9 @@ func (s *Store) Room(ctx context.Context, b *Batch) (release func(), err error) 
 	return s.Reserve(ctx, Owner{UserID: b.Upload.UserID, TokenID: b.Upload.TokenID}, need)
 }
 
-// keep copies what is new to the bucket and records it. What an end of the
+// keep copies what is new to the bucket and has it recorded. What an end of the
 // server leaves of it is found by the records that stand first.
-func (s *Store) keep(ctx context.Context, b *Batch) error {
+func (s *Store) keep(ctx context.Context, b *Batch, record func([]catalog.SymbolFile) error) error {
 	var begun []*catalog.SymbolFile
 	for _, i := range b.Items {
 		if !i.Skip {
@@ -169,15 +214,8 @@ func (s *Store) keep(ctx context.Context, b *Batch) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	b.Upload.Skipped = nil
-	for _, i := range b.Items {
-		if i.Skip {
-			b.Upload.Skipped = append(b.Upload.Skipped, i.File.Key)
-		}
-	}
 	files := b.kept()
-	b.Upload.Completed = s.now()
-	if err := s.catalog.FinishSymbolUpload(ctx, b.Upload, files); err != nil {
+	if err := record(files); err != nil {
 		return err
 	}
 	for _, f := range files {
@@ -186,7 +224,6 @@ func (s *Store) keep(ctx context.Context, b *Batch) error {
 			return err
 		}
 	}
-	metrics.SymbolFiles.Add(float64(len(b.Upload.Skipped)), "skipped")
 	return nil
 }
 

@@ -1,4 +1,4 @@
-package app
+package command
 
 import (
 	"bytes"
@@ -10,11 +10,11 @@ import (
 // heapArena is what the runtime maps at a time when its heap grows.
 const heapArena = 64 << 20
 
-// limitData lets the private memory of this process grow by that many bytes.
+// LimitData lets the private memory of this process grow by that many bytes.
 // The address space cannot be bounded: the runtime reserves far more than it
 // uses. It counts from what the program takes by itself, and leaves room for
 // the arena that is begun and not filled.
-func limitData(bytes uint64) error {
+func LimitData(bytes uint64) error {
 	limit := dataNow() + bytes + heapArena
 	return syscall.Setrlimit(syscall.RLIMIT_DATA, &syscall.Rlimit{Cur: limit, Max: limit})
 }

@@ -1,0 +1,258 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mayday/app/config"
+	"mayday/app/fault"
+	"mayday/storage/catalog"
+	"mayday/symbols"
+	"mayday/symbols/dump"
+	"mayday/symbols/executable"
+	"mayday/symbols/sample"
+	"mayday/symbols/server"
+)
+
+// maker makes symbols that say what they are made of.
+type maker struct {
+	mu    sync.Mutex
+	seen  []string // guarded by mu
+	fails error
+	begun chan struct{} // told of each conversion, when there is one
+	held  chan struct{} // conversions end when it is closed
+}
+
+func (m *maker) Convert(ctx context.Context, w io.Writer, in dump.Input) error {
+	what := in.Name + sizes(in)
+	m.mu.Lock()
+	m.seen = append(m.seen, what)
+	m.mu.Unlock()
+	if m.begun != nil {
+		m.begun <- struct{}{}
+		select {
+		case <-m.held:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if strings.HasPrefix(in.Name, "panic") {
+		panic("met a bug")
+	}
+	if m.fails != nil {
+		return m.fails
+	}
+	_, err := fmt.Fprintf(w, "MODULE Linux x86_64 %s %s\nINFO CODE_ID 6162636465666768696A6B6C6D6E6F7071727374\nFUNC 10 10 0 made%s\n10 10 1 0\nSTACK CFI INIT 10 10 .cfa: $rsp 8 +\n", elfID, in.Name, sizes(in))
+	return err
+}
+
+// sizes tells the files of a conversion apart.
+func sizes(in dump.Input) string {
+	if in.Debug == nil {
+		return fmt.Sprintf("_of_%d", in.Size)
+	}
+	return fmt.Sprintf("_of_%d_and_%d", in.Size, in.DebugSize)
+}
+
+// elfID is the debug id of elf.
+const elfID = "6463626166656867696A6B6C6D6E6F700"
+
+// elfOf is a file of the build of elf: with code, with debug information, or
+// both.
+func elfOf(code, debug bool) []byte {
+	b := sample.Binary{Format: executable.ELF, Machine: executable.AMD64, ID: []byte("abcdefghijklmnopqrst")}
+	if code {
+		b.Sections = append(b.Sections, sample.Section{Name: ".text", Offset: 0x1000, Data: make([]byte, 100), Executable: true})
+	}
+	if debug {
+		b.Sections = append(b.Sections, sample.Section{Name: ".debug_info", Offset: 0x3000, Data: make([]byte, 5000)})
+	}
+	return b.Bytes()
+}
+
+func (w *world) sendDebug(name string, data []byte, header ...string) map[string]any {
+	w.t.Helper()
+	body, kind := form("file", name, data)
+	a := w.do("POST", "/upload/debug/", "upload_symbols", body, append(header, "Content-Type", kind)...)
+	if a.status != 201 {
+		w.t.Fatalf("%d %s", a.status, a.body)
+	}
+	return a.json(w.t)
+}
+
+// conversion is the one of an answer.
+func conversion(t *testing.T, v map[string]any) map[string]any {
+	t.Helper()
+	list, _ := v["conversions"].([]any)
+	if len(list) != 1 {
+		t.Fatalf("%d conversions: %v", len(list), v)
+	}
+	return list[0].(map[string]any)
+}
+
+// symbolText downloads a symbol file of elf.
+func (w *world) symbolText(name string) string {
+	a := w.do("GET", "/"+name+"/"+elfID+"/"+name+".sym", "", nil)
+	if a.status != 200 {
+		return ""
+	}
+	return string(a.body)
+}
+
+// Symbols are made of what there is of a build, again when more comes, and kept
+// as if they had been uploaded.
+func TestConversion(t *testing.T) {
+	m := &maker{}
+	w := start(t, func(o *server.Options) { o.Convert = m })
+	stripped, information := elfOf(true, false), elfOf(false, true)
+	v := w.sendDebug("kite", stripped, "Prefer", "wait=20")
+	if c := conversion(t, v); c["state"] != "done" || c["reason"] != nil || fmt.Sprint(c["keys"]) != "[kite/"+elfID+"/kite.sym]" {
+		t.Errorf("%v", v)
+	}
+	if text := w.symbolText("kite"); !strings.HasPrefix(text, "MODULE Linux x86_64 "+elfID+" kite\n") || !strings.Contains(text, fmt.Sprintf("made_of_%d\n", len(stripped))) {
+		t.Errorf("%q", text)
+	}
+	w.sendDebug("kite.debug", information, "Prefer", "wait=20")
+	if text, want := w.symbolText("kite"), fmt.Sprintf("made_of_%d_and_%d\n", len(stripped), len(information)); !strings.Contains(text, want) {
+		t.Errorf("%q, want %q", text, want)
+	}
+	w.mu.Lock()
+	if len(w.arrived) != 2 || w.arrived[1] != (symbols.ModuleID{DebugFile: "kite", DebugID: elfID, CodeID: "6162636465666768696A6B6C6D6E6F7071727374"}) {
+		t.Errorf("arrived: %v", w.arrived)
+	}
+	w.mu.Unlock()
+	// The same again makes nothing again, under another name one more file.
+	if c := conversion(t, w.sendDebug("kite.debug", information, "Prefer", "wait=20")); c["state"] != "done" || len(m.seen) != 2 {
+		t.Errorf("%v %v", c, m.seen)
+	}
+	w.sendDebug("kite.so.1", stripped, "Prefer", "wait=20")
+	if text := w.symbolText("kite.so.1"); !strings.HasPrefix(text, "MODULE Linux x86_64 "+elfID+" kite.so.1\nINFO CODE_ID ") || !strings.Contains(w.symbolText("kite"), "and") {
+		t.Errorf("%q", text)
+	}
+	shown := w.do("GET", "/api/uploads/upload/1", "upload_symbols", nil).json(t)["upload"].(map[string]any)
+	if c := conversion(t, shown); c["code_id"] != "6162636465666768696A6B6C6D6E6F7071727374" || c["state"] != "done" {
+		t.Errorf("%v", shown)
+	}
+	w.nothingSpooled()
+}
+
+// A debug file alone is enough for functions and lines; it has the name of its
+// program. A whole program needs no debug file.
+func TestConversionOfOneFile(t *testing.T) {
+	for name, data := range map[string][]byte{"kite.debug": elfOf(false, true), "kite": elfOf(true, true)} {
+		m := &maker{}
+		w := start(t, func(o *server.Options) { o.Convert = m })
+		w.sendDebug(name, data, "Prefer", "respond-now, wait=20")
+		if text := w.symbolText("kite"); !strings.Contains(text, fmt.Sprintf("made_of_%d\n", len(data))) {
+			t.Errorf("%s: %q", name, text)
+		}
+	}
+}
+
+// Symbols that somebody uploaded are not taken the place of.
+func TestConversionLeavesUploads(t *testing.T) {
+	w := start(t, func(o *server.Options) { o.Convert = &maker{} })
+	own := "MODULE Linux x86_64 " + elfID + " kite\nFUNC 10 10 0 own\n"
+	if a := w.upload("upload_symbols", zipped("kite/"+elfID+"/kite.sym", own)); a.status != 201 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	c := conversion(t, w.sendDebug("kite", elfOf(true, true), "Prefer", "wait=20"))
+	if c["state"] != "done" || !strings.Contains(fmt.Sprint(c["reason"]), "stay") || w.symbolText("kite") != own {
+		t.Errorf("%v %q", c, w.symbolText("kite"))
+	}
+}
+
+// Why no symbols are made is told; the same file again is a new try.
+func TestConversionFails(t *testing.T) {
+	bug := start(t, func(o *server.Options) { o.Convert = &maker{} })
+	if c := conversion(t, bug.sendDebug("panicky", elfOf(true, true), "Prefer", "wait=20")); c["state"] != "failed" || c["reason"] != "internal: the log of the server says more" {
+		t.Errorf("%v", c)
+	}
+	bug.nothingSpooled()
+	m := &maker{fails: fault.New(fault.Malformed, "debug information of kite: a unit of 0 bytes")}
+	w := start(t, func(o *server.Options) { o.Convert = m })
+	if c := conversion(t, w.sendDebug("kite", elfOf(true, true), "Prefer", "wait=20")); c["state"] != "failed" || !strings.Contains(fmt.Sprint(c["reason"]), "a unit of 0 bytes") {
+		t.Errorf("%v", c)
+	}
+	m.fails = nil
+	if c := conversion(t, w.sendDebug("kite", elfOf(true, true), "Prefer", "wait=20")); c["state"] != "done" {
+		t.Errorf("%v", c)
+	}
+	if got := w.do("GET", "/upload/status/1", "upload_symbols", nil).json(t); conversion(t, got)["state"] != "done" || got["state"] != "done" {
+		t.Errorf("%v", got)
+	}
+	w.nothingSpooled()
+}
+
+// A symbol file that would take more room than there is, is not kept.
+func TestConversionKeepsToQuota(t *testing.T) {
+	data := elfOf(true, true)
+	w := start(t, func(o *server.Options) {
+		o.Convert = &maker{}
+		o.Config.Quota = config.Bytes(len(data) + 100)
+	})
+	c := conversion(t, w.sendDebug("kite", data, "Prefer", "wait=20"))
+	if c["state"] != "failed" || !strings.Contains(fmt.Sprint(c["reason"]), "Quota exceeded") {
+		t.Errorf("%v", c)
+	}
+	if text := w.symbolText("kite"); text != "" {
+		t.Errorf("%q", text)
+	}
+}
+
+// A conversion that was under way when the server ended is done by its next
+// life, with what came meanwhile; one that ends every life of it is given up.
+func TestConversionsSurvive(t *testing.T) {
+	dir := t.TempDir()
+	m := &maker{begun: make(chan struct{}, 10), held: make(chan struct{})}
+	with := func(o *server.Options) { o.Convert = m }
+	one := raise(t, dir, true, with)
+	one.sendDebug("kite", elfOf(true, false))
+	<-m.begun
+	one.sendDebug("kite.debug", elfOf(false, true))
+	one.stop()
+	v, err := func() (catalog.Conversion, error) {
+		s := raise(t, dir, false, with)
+		defer s.stop()
+		v, err := s.db.Conversion(t.Context(), "6162636465666768696A6B6C6D6E6F7071727374", false)
+		if err != nil {
+			return v, err
+		}
+		v.Attempts = 2 // two lives ended by it
+		return v, s.db.BeginConversion(t.Context(), v)
+	}()
+	if err != nil || v.State != catalog.ConversionWaiting || v.Version != 2 {
+		t.Fatalf("%+v %v", v, err)
+	}
+	close(m.held)
+	two := raise(t, dir, true, with)
+	defer two.stop()
+	two.eventually(func() bool { return strings.Contains(two.symbolText("kite"), "and") })
+
+	v.Attempts, v.State = 3, catalog.ConversionWaiting
+	if err := two.db.FinishConversion(t.Context(), v, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := two.db.BeginConversion(t.Context(), v); err != nil {
+		t.Fatal(err)
+	}
+	two.sendDebug("kite", elfOf(true, false)) // known already: only wakes the queue
+	two.eventually(func() bool {
+		v, err := two.db.Conversion(t.Context(), v.CodeID, false)
+		return err == nil && v.State == catalog.ConversionFailed && strings.Contains(v.Reason, "given up")
+	})
+}
+
+func (w *world) eventually(done func() bool) {
+	w.t.Helper()
+	for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.t.Fatal("it does not happen")
+		}
+	}
+}
