@@ -74,6 +74,7 @@ var layers = []layer{
 	{"roles/indexer", trees(foundation, libraries, stores)},
 	{"roles/awaited", trees(foundation, libraries, stores)},
 	{"roles/jobs", trees(foundation, libraries, stores)},
+	{"roles/rolestest", trees(foundation, libraries, stores)},
 	{"symbols/server", trees(foundation, libraries, stores)},
 	{"symbols/symbolicate", trees(foundation, libraries, stores)},
 	{"web", trees(foundation, libraries, stores, []string{"docs"})},

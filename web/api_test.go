@@ -119,7 +119,7 @@ func TestReprocessing(t *testing.T) {
 func TestFilesNeedPermission(t *testing.T) {
 	i := newInstance(t, config.Web{})
 	id := i.crash(nil)
-	if err := i.crashes.SaveRaw(t.Context(), id, storage.RawCrash{"uuid": id.String()}, []storage.Dump{bytesDump("upload_file_minidump", "MDMP…")}); err != nil {
+	if err := i.Crashes.SaveRaw(t.Context(), id, storage.RawCrash{"uuid": id.String()}, []storage.Dump{bytesDump("upload_file_minidump", "MDMP…")}); err != nil {
 		t.Fatal(err)
 	}
 	target := "/api/RawCrash/?format=raw&crash_id=" + id.String()
@@ -175,12 +175,12 @@ func TestCrashSignature(t *testing.T) {
 func TestCatalogAPIs(t *testing.T) {
 	i := newInstance(t, config.Web{})
 	for id, signatures := range map[int64][]string{7: {"a", "b"}, 9: {"b"}, 11: {"c"}} {
-		if err := i.catalog.SaveBugs(t.Context(), id, signatures); err != nil {
+		if err := i.Catalog.SaveBugs(t.Context(), id, signatures); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, v := range []string{"63.0b4", "63.0rc1"} {
-		if err := i.catalog.SaveVersion(t.Context(), catalog.ProductVersion{Product: "Kite", Channel: "Beta", BuildID: "1", Version: v}); err != nil {
+		if err := i.Catalog.SaveVersion(t.Context(), catalog.ProductVersion{Product: "Kite", Channel: "Beta", BuildID: "1", Version: v}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -16,10 +16,10 @@ import (
 // keyOf makes a user with permissions and a token that carries the same.
 func (i *instance) keyOf(email string, permissions ...catalog.Permission) string {
 	i.t.Helper()
-	if _, err := i.catalog.AddUser(i.t.Context(), email, permissions); err != nil {
+	if _, err := i.Catalog.AddUser(i.t.Context(), email, permissions); err != nil {
 		i.t.Fatal(err)
 	}
-	key, err := i.catalog.CreateToken(i.t.Context(), catalog.NewToken{User: email, Permissions: permissions})
+	key, err := i.Catalog.CreateToken(i.t.Context(), catalog.NewToken{User: email, Permissions: permissions})
 	if err != nil {
 		i.t.Fatal(err)
 	}
@@ -33,19 +33,19 @@ const hostile = `<script>alert(1)</script>"'`
 func (i *instance) symbolUpload(email string) (upload, file int64) {
 	i.t.Helper()
 	ctx := i.t.Context()
-	who, err := i.catalog.User(ctx, email)
+	who, err := i.Catalog.User(ctx, email)
 	if err != nil {
 		i.t.Fatal(err)
 	}
 	now := time.Now()
 	u := catalog.SymbolUpload{UserID: who.ID, Email: email, Filename: "symbols of " + hostile + ".zip", Size: 12_345_678, Protocol: "v1", Skipped: []string{"c.so/1F/" + hostile}, Created: now}
-	if u.ID, err = i.catalog.AddSymbolUpload(ctx, u); err != nil {
+	if u.ID, err = i.Catalog.AddSymbolUpload(ctx, u); err != nil {
 		i.t.Fatal(err)
 	}
 	u.Completed = now
 	files := []catalog.SymbolFile{{Key: "xul.pdb/44E4EC8C2F41492B9369D6B9A059577C2/xul.sym", Size: 2345, TextSize: 1 << 20, Kind: "sym", DebugFile: "xul.pdb", Generator: hostile, Created: now, Completed: now,
 		Quality: []quality.Fault{{Code: quality.NoCFI, Text: "nothing to unwind by " + hostile}}}}
-	if err := i.catalog.FinishSymbolUpload(ctx, u, files); err != nil {
+	if err := i.Catalog.FinishSymbolUpload(ctx, u, files); err != nil {
 		i.t.Fatal(err)
 	}
 	return u.ID, files[0].ID
@@ -126,7 +126,7 @@ func TestMissingPage(t *testing.T) {
 	i := newInstance(t, config.Web{})
 	ann := i.keyOf("ann@example.com", catalog.UploadSymbols)
 	now := time.Now()
-	if err := i.catalog.RecordMissing(t.Context(), []catalog.MissingSymbol{{DebugFile: "nvoglv64.pdb", DebugID: "1F", Filename: "nvoglv64.sym", Count: 3, Modified: now},
+	if err := i.Catalog.RecordMissing(t.Context(), []catalog.MissingSymbol{{DebugFile: "nvoglv64.pdb", DebugID: "1F", Filename: "nvoglv64.sym", Count: 3, Modified: now},
 		{DebugFile: hostile, DebugID: "2F", Filename: "x.sym", CodeFile: hostile, Count: 1, Modified: now}}); err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestTokensPage(t *testing.T) {
 	if len(shown) != 1 || len(shown[0]) != 32 || strings.Contains(p.text, "<script") {
 		t.Fatalf("the new token: %q", shown)
 	}
-	token, err := i.catalog.Token(t.Context(), shown[0])
+	token, err := i.Catalog.Token(t.Context(), shown[0])
 	if err != nil || token.Permissions.String() != "upload_symbols" || token.UploadVersion != 2 || token.Quota != 10<<30 || time.Until(token.Expires) > 10*24*time.Hour {
 		t.Fatalf("%+v %v", token, err)
 	}
@@ -193,14 +193,14 @@ func TestTokensPage(t *testing.T) {
 		}
 	}
 	change(token.ID, "extend", http.StatusSeeOther)
-	if later, err := i.catalog.Token(t.Context(), shown[0]); err != nil || !later.Expires.After(token.Expires.AddDate(0, 0, 364)) {
+	if later, err := i.Catalog.Token(t.Context(), shown[0]); err != nil || !later.Expires.After(token.Expires.AddDate(0, 0, 364)) {
 		t.Errorf("not extended: %v %v", later.Expires, err)
 	}
 	change(token.ID, "rename", 404)
 	change(token.ID, "delete", http.StatusSeeOther)
 	change(token.ID, "delete", 404)
 	bob := i.keyOf("bob@example.com", catalog.ViewPII)
-	other, err := i.catalog.Token(t.Context(), bob)
+	other, err := i.Catalog.Token(t.Context(), bob)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,16 +13,15 @@ import (
 	"github.com/andybalholm/cascadia"
 	"github.com/labstack/echo/v4"
 	"go.uber.org/zap/zaptest"
-	"gocloud.dev/blob/memblob"
 	"golang.org/x/net/html"
 
 	"mayday/app/config"
+	"mayday/roles/rolestest"
 	"mayday/signature"
 	"mayday/storage"
 	"mayday/storage/catalog"
 	"mayday/storage/schema"
 	"mayday/storage/search"
-	"mayday/storage/search/column"
 	"mayday/storage/search/plan"
 	"mayday/web"
 	"mayday/web/api"
@@ -32,21 +30,16 @@ import (
 
 // instance is the web role on memory and a temporary folder.
 type instance struct {
-	t        *testing.T
-	echo     *echo.Echo
-	crashes  *storage.Crashes
-	engine   *column.Store
-	fields   *plan.Fields
-	catalog  *catalog.DB
+	t    *testing.T
+	echo *echo.Echo
+	*rolestest.Stores
 	priority []storage.CrashID
 	reruns   []string
 }
 
-// fields are those the tests search by; app makes the real list of the field
-// table in the same way.
+// searchFields are those the tests search by, beside id and date; app makes the
+// real list of the field table in the same way.
 var searchFields = []plan.Field{
-	{Name: "uuid", Path: "uuid", Type: plan.Enum, Storage: plan.Keyword},
-	{Name: "date", Path: "date_processed", Type: plan.Date, Storage: plan.Instant, Histogram: true},
 	{Name: "signature", Path: "signature", Type: plan.Str, Storage: plan.Text},
 	{Name: "product", Path: "product", Type: plan.Enum, Storage: plan.Keyword, Whole: true},
 	{Name: "version", Path: "version", Type: plan.Enum, Storage: plan.Keyword, BetaPrefix: true},
@@ -63,33 +56,16 @@ var searchFields = []plan.Field{
 
 func newInstance(t *testing.T, cfg config.Web) *instance {
 	t.Helper()
-	dir := t.TempDir()
-	b := memblob.OpenBucket(nil)
-	t.Cleanup(func() { b.Close() })
-	fields, err := plan.NewFields(searchFields)
-	if err != nil {
-		t.Fatal(err)
-	}
-	engine, err := column.Open(column.Options{Dir: filepath.Join(dir, "index"), Fields: fields, Log: zaptest.NewLogger(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { engine.Close() })
-	db, err := catalog.Open(t.Context(), filepath.Join(dir, "catalog.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	i := &instance{t: t, echo: echo.New(), crashes: storage.NewCrashes(b, storage.Options{}), engine: engine, fields: fields, catalog: db}
-	who := auth.New(auth.Options{Users: db, Sessions: db.Sessions()})
-	site, err := web.New(web.Options{Crashes: i.crashes, Index: engine, Fields: fields, Schema: schema.Default(), Catalog: db, Auth: who,
+	i := &instance{t: t, echo: echo.New(), Stores: rolestest.Open(t, searchFields...)}
+	who := auth.New(auth.Options{Users: i.Catalog, Sessions: i.Catalog.Sessions()})
+	site, err := web.New(web.Options{Crashes: i.Crashes, Index: i.Engine, Fields: i.Fields, Schema: schema.Default(), Catalog: i.Catalog, Auth: who,
 		Config: cfg, Log: zaptest.NewLogger(t), Version: "test",
 		Prioritise: func(_ context.Context, id storage.CrashID) error { i.priority = append(i.priority, id); return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	site.Mount(i.echo)
-	api.New(api.Options{Crashes: i.crashes, Engine: engine, Fields: fields, Schema: schema.Default(), Catalog: db, Auth: who, Config: cfg, Log: zaptest.NewLogger(t),
+	api.New(api.Options{Crashes: i.Crashes, Engine: i.Engine, Fields: i.Fields, Schema: schema.Default(), Catalog: i.Catalog, Auth: who, Config: cfg, Log: zaptest.NewLogger(t),
 		Lists: signature.Default,
 		Reprocess: func(_ context.Context, id storage.CrashID, ruleset string) error {
 			i.reruns = append(i.reruns, id.String()+":"+ruleset)
@@ -123,21 +99,21 @@ func (i *instance) crash(more map[string]any) storage.CrashID {
 	for k, v := range more {
 		p[k] = v
 	}
-	if err := i.crashes.SaveRaw(i.t.Context(), id, raw, nil); err != nil {
+	if err := i.Crashes.SaveRaw(i.t.Context(), id, raw, nil); err != nil {
 		i.t.Fatal(err)
 	}
-	if err := i.crashes.SaveProcessed(i.t.Context(), id, p); err != nil {
+	if err := i.Crashes.SaveProcessed(i.t.Context(), id, p); err != nil {
 		i.t.Fatal(err)
 	}
-	back, err := i.crashes.Processed(i.t.Context(), id)
+	back, err := i.Crashes.Processed(i.t.Context(), id)
 	if err != nil {
 		i.t.Fatal(err)
 	}
-	doc, err := search.NewDoc(back, i.fields)
+	doc, err := search.NewDoc(back, i.Fields)
 	if err != nil {
 		i.t.Fatal(err)
 	}
-	if err := i.engine.Index(i.t.Context(), []search.Doc{doc}); err != nil {
+	if err := i.Engine.Index(i.t.Context(), []search.Doc{doc}); err != nil {
 		i.t.Fatal(err)
 	}
 	return id
@@ -146,10 +122,10 @@ func (i *instance) crash(more map[string]any) storage.CrashID {
 // token makes an API token with permissions.
 func (i *instance) token(permissions ...catalog.Permission) string {
 	i.t.Helper()
-	if _, err := i.catalog.AddUser(i.t.Context(), "ann@example.com", permissions); err != nil {
+	if _, err := i.Catalog.AddUser(i.t.Context(), "ann@example.com", permissions); err != nil {
 		i.t.Fatal(err)
 	}
-	key, err := i.catalog.CreateToken(i.t.Context(), catalog.NewToken{User: "ann@example.com", Permissions: permissions, Operator: true})
+	key, err := i.Catalog.CreateToken(i.t.Context(), catalog.NewToken{User: "ann@example.com", Permissions: permissions, Operator: true})
 	if err != nil {
 		i.t.Fatal(err)
 	}
@@ -310,7 +286,7 @@ func TestReport(t *testing.T) {
 func TestReportOfWhatIsNotProcessed(t *testing.T) {
 	i := newInstance(t, config.Web{})
 	id := storage.NewCrashID(time.Now(), storage.Accepted)
-	if err := i.crashes.SaveRaw(t.Context(), id, storage.RawCrash{"uuid": id.String()}, nil); err != nil {
+	if err := i.Crashes.SaveRaw(t.Context(), id, storage.RawCrash{"uuid": id.String()}, nil); err != nil {
 		t.Fatal(err)
 	}
 	i.page("/report/index/"+id.String(), "", 200).has("h1", "being processed")
@@ -318,7 +294,7 @@ func TestReportOfWhatIsNotProcessed(t *testing.T) {
 	if len(i.priority) != 1 || i.priority[0] != id {
 		t.Errorf("priority was asked for %v, want once for %s", i.priority, id)
 	}
-	if err := i.crashes.SaveVerdict(t.Context(), id, storage.Verdict{Reason: "walker ran out of time", Tries: 5}); err != nil {
+	if err := i.Crashes.SaveVerdict(t.Context(), id, storage.Verdict{Reason: "walker ran out of time", Tries: 5}); err != nil {
 		t.Fatal(err)
 	}
 	if page := i.do(http.MethodGet, "/report/index/"+id.String(), i.token(catalog.ViewPII), nil).Body.String(); !strings.Contains(page, "set aside") || strings.Contains(page, "ran out of time") {
@@ -354,10 +330,10 @@ func TestSignIn(t *testing.T) {
 	if w := i.do(http.MethodGet, "/", "", nil); w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/login/" {
 		t.Errorf("a stranger gets %d %s", w.Code, w.Header().Get("Location"))
 	}
-	if _, err := i.catalog.AddUser(t.Context(), "ann@example.com", catalog.Permissions{catalog.Admin}); err != nil {
+	if _, err := i.Catalog.AddUser(t.Context(), "ann@example.com", catalog.Permissions{catalog.Admin}); err != nil {
 		t.Fatal(err)
 	}
-	key, err := i.catalog.CreateLink(t.Context(), "ann@example.com")
+	key, err := i.Catalog.CreateLink(t.Context(), "ann@example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
