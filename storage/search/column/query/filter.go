@@ -454,18 +454,23 @@ func withWords(s *segment.Segment, c *segment.Column, words []string, hit func(u
 // scanWords is withWords without an index.
 func scanWords(d *segment.Dict, words []string, found segment.Bitmap) {
 	want := make(map[string]bool, len(words))
+	look := make([]segment.Word, 0, len(words))
 	for _, w := range words {
 		want[w] = true
+		look = append(look, segment.Word{Text: w})
 	}
-	for v := range d.Entries() {
-		text.Words(d.EntryString(uint32(v)), func(w string) bool {
+	d.MayHold(look, func(v uint32) {
+		if found.Has(int(v)) {
+			return
+		}
+		text.Words(d.EntryString(v), func(w string) bool {
 			if want[w] {
-				found.Set(v)
+				found.Set(int(v))
 				return false
 			}
 			return true
 		})
-	}
+	})
 }
 
 // combine joins what the arguments of an And or Or select out of n; without

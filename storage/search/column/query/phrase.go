@@ -1,6 +1,9 @@
 package query
 
 import (
+	"math/bits"
+	"slices"
+
 	"mayday/storage/search/column/segment"
 	"mayday/storage/search/text"
 )
@@ -14,71 +17,86 @@ func (f *filter) phrases(s *segment.Segment, c *segment.Column, p *text.Phrase, 
 		return nil
 	}
 	d := &c.Dict
-	with, err := candidates(p, s, c)
+	holds, err := placesOf(p, s, c)
 	if err != nil {
 		return err
 	}
-	switch {
-	case d.Sep != "":
-		composite(p, d, with, hit)
-	case len(p.Words) == 1:
-		with.Each(func(v int) { hit(uint32(v)) })
-	default:
-		with.Each(func(v int) {
-			if _, ok := p.Read(0, d.EntryString(uint32(v))); ok {
-				hit(uint32(v))
-			}
-		})
+	if slices.ContainsFunc(holds, func(one segment.Bitmap) bool { return !one.Any() }) {
+		return nil // a word that is nowhere
 	}
+	if d.Sep != "" {
+		composite(p, d, holds, hit)
+		return nil
+	}
+	with := holds[0]
+	for _, one := range holds[1:] {
+		with.And(one)
+	}
+	with.Each(func(v int) {
+		if len(p.Words) > 1 {
+			if _, ok := p.Read(0, d.EntryString(uint32(v))); !ok {
+				return
+			}
+		}
+		hit(uint32(v))
+	})
 	return nil
 }
 
-// candidates are the entries that hold all words of the phrase, or, of a
-// composite dictionary, any of them.
-func candidates(p *text.Phrase, s *segment.Segment, c *segment.Column) (segment.Bitmap, error) {
+// placesOf gives for each word of the phrase the entries that hold it.
+func placesOf(p *text.Phrase, s *segment.Segment, c *segment.Column) ([]segment.Bitmap, error) {
 	d := &c.Dict
-	x := s.Words.Load()
-	if x == nil || !x.Has(c.Meta.Name) {
-		out := segment.NewBitmap(d.Entries())
-		for v := range d.Entries() {
-			text.Words(d.EntryString(uint32(v)), func(w string) bool {
-				if p.Places(w) == 0 {
-					return true
-				}
-				out.Set(v)
-				return false
-			})
-		}
-		return out, nil
+	holds := make([]segment.Bitmap, len(p.Words))
+	for i := range holds {
+		holds[i] = segment.NewBitmap(d.Entries())
 	}
-	var out segment.Bitmap
+	if x := s.Words.Load(); x != nil && x.Has(c.Meta.Name) {
+		for i, w := range p.Words {
+			find := x.Entries
+			if p.Prefix && i == len(p.Words)-1 {
+				find = x.EntriesPrefix
+			}
+			if err := find(c.Meta.Name, w, func(v uint32) { holds[i].Set(int(v)) }); err != nil {
+				return nil, err
+			}
+		}
+		return holds, nil
+	}
+	words := make([]segment.Word, len(p.Words))
 	for i, w := range p.Words {
-		one := segment.NewBitmap(d.Entries())
-		find := x.Entries
-		if p.Prefix && i == len(p.Words)-1 {
-			find = x.EntriesPrefix
-		}
-		if err := find(c.Meta.Name, w, func(v uint32) { one.Set(int(v)) }); err != nil {
-			return nil, err
-		}
-		switch {
-		case out == nil:
-			out = one
-		case d.Sep == "":
-			out.And(one)
-		default:
-			out.Or(one)
-		}
+		words[i] = segment.Word{Text: w, Open: p.Prefix && i == len(p.Words)-1}
 	}
-	return out, nil
+	if d.Sep == "" { // one text has them all: the longest is the rarest, mostly
+		words = []segment.Word{slices.MaxFunc(words, func(a, b segment.Word) int { return len(a.Text) - len(b.Text) })}
+	}
+	read := segment.NewBitmap(d.Entries())
+	d.MayHold(words, func(v uint32) {
+		if read.Has(int(v)) {
+			return
+		}
+		read.Set(int(v))
+		text.Words(d.EntryString(v), func(w string) bool {
+			for at := p.Places(w); at != 0; at &= at - 1 {
+				holds[bits.TrailingZeros64(at)].Set(int(v))
+			}
+			return true
+		})
+	})
+	return holds, nil
 }
 
 // composite finds values made of parts; the phrase may lie across parts, as
-// separators are no words. Each part is read once for each state it is met in.
-func composite(p *text.Phrase, d *segment.Dict, with segment.Bitmap, hit func(uint32)) {
+// separators are no words. Only values that have the rarest word are read, and
+// each part once for each state it is met in.
+func composite(p *text.Phrase, d *segment.Dict, holds []segment.Bitmap, hit func(uint32)) {
+	rarest := slices.MinFunc(holds, func(a, b segment.Bitmap) int { return a.Count() - b.Count() })
 	if len(p.Words) == 1 {
-		d.ValuesWith(with, hit)
+		d.ValuesWith(rarest, hit)
 		return
+	}
+	with := slices.Clone(holds[0])
+	for _, one := range holds[1:] {
+		with.Or(one)
 	}
 	type step struct {
 		state uint64
@@ -89,7 +107,7 @@ func composite(p *text.Phrase, d *segment.Dict, with segment.Bitmap, hit func(ui
 		found bool
 	}
 	memo := map[step]result{}
-	for v := range d.N {
+	d.ValuesWith(rarest, func(v uint32) {
 		state := uint64(0)
 		for _, part := range d.Parts[d.PartAt[v]:d.PartAt[v+1]] {
 			if !with.Has(int(part)) {
@@ -107,11 +125,11 @@ func composite(p *text.Phrase, d *segment.Dict, with segment.Bitmap, hit func(ui
 				}
 			}
 			if state = r.state; r.found {
-				hit(uint32(v))
-				break
+				hit(v)
+				return
 			}
 		}
-	}
+	})
 }
 
 func hasWord(s string) (any bool) {

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"sort"
 	"strings"
@@ -123,14 +124,135 @@ func (d *Dict) Containing(lit []byte, hit func(uint32)) {
 
 // ValuesWith finds the composite values that have one of parts.
 func (d *Dict) ValuesWith(parts Bitmap, hit func(uint32)) {
-	for v := range d.N {
-		for _, p := range d.Parts[d.PartAt[v]:d.PartAt[v+1]] {
-			if parts.Has(int(p)) {
-				hit(uint32(v))
+	if !parts.Any() {
+		return
+	}
+	table := make([]uint8, d.Entries()) // a byte each is quicker to look at than a bit
+	parts.Each(func(p int) { table[p] = 1 })
+	all, v := d.Parts, 0
+	for i := 0; i < len(all); i++ {
+		for i+8 <= len(all) { // most stretches have none
+			p := all[i : i+8 : i+8]
+			if table[p[0]]|table[p[1]]|table[p[2]]|table[p[3]]|table[p[4]]|table[p[5]]|table[p[6]]|table[p[7]] != 0 {
 				break
 			}
+			i += 8
+		}
+		if i >= len(all) || table[all[i]] == 0 {
+			continue
+		}
+		for int(d.PartAt[v+1]) <= i {
+			v++
+		}
+		hit(uint32(v))
+		i = int(d.PartAt[v+1]) - 1 // on with the next value
+	}
+}
+
+// foldChunk is how many bytes are lower-cased at a time: they stay in the
+// second-level cache.
+const foldChunk = 32 << 10
+
+// Word is a lower-case word to look for.
+type Word struct {
+	Text string
+	Open bool // longer words that begin so will do
+}
+
+// uncut is up to what length of an entry its words are whole: longer words are
+// cut in pieces.
+const uncut = 255
+
+// MayHold finds the flat entries or parts that may hold one of some words:
+// those in which one stands, whatever the case of ASCII letters, between other
+// characters than letters and digits; and those that are not ASCII, as they want
+// to be looked at closely. It may find one twice.
+func (d *Dict) MayHold(words []Word, hit func(uint32)) {
+	n := d.Entries()
+	var buf []byte
+	for lo := 0; lo < n; {
+		hi := lo + 1
+		for hi < n && d.offs[hi+1]-d.offs[lo] <= foldChunk {
+			hi++
+		}
+		chunk := d.arena[d.offs[lo]:d.offs[hi]]
+		if cap(buf) < len(chunk) {
+			buf = make([]byte, max(len(chunk), foldChunk))
+		}
+		buf = buf[:len(chunk)]
+		if !lowerASCII(buf, chunk) {
+			for v := lo; v < hi; v++ {
+				if !isASCII(d.Entry(uint32(v))) {
+					hit(uint32(v))
+				}
+			}
+		}
+		for _, w := range words {
+			d.holding(buf, lo, hi, w, hit)
+		}
+		lo = hi
+	}
+}
+
+// holding finds the entries from lo to hi, lower-cased in buf, in which a word
+// stands.
+func (d *Dict) holding(buf []byte, lo, hi int, w Word, hit func(uint32)) {
+	first := int(d.offs[lo])
+	lit := []byte(w.Text)
+	for from := 0; ; {
+		at := bytes.Index(buf[from:], lit)
+		if at < 0 {
+			return
+		}
+		at += from
+		lo += sort.Search(hi-lo-1, func(i int) bool { return int(d.offs[lo+i+1])-first > at })
+		begin, end, next := int(d.offs[lo])-first, int(d.offs[lo+1])-first, at+len(lit)
+		from = at + 1
+		if next > end || end-begin <= uncut && (at > begin && inWord(buf[at-1]) || !w.Open && next < end && inWord(buf[next])) {
+			continue
+		}
+		hit(uint32(lo))
+		from = end
+	}
+}
+
+// inWord says whether a lower-cased byte beside another such one is in the same
+// word.
+func inWord(c byte) bool { return c >= 'a' && c <= 'z' || c-'0' <= 9 || c == '_' }
+
+// lowerASCII lower-cases the ASCII letters of src into dst, eight bytes at a
+// time, and says whether all of it is ASCII.
+func lowerASCII(dst, src []byte) bool {
+	const ones = 0x0101010101010101
+	high := uint64(0)
+	i := 0
+	for ; i+8 <= len(src); i += 8 {
+		x := binary.LittleEndian.Uint64(src[i:])
+		high |= x
+		low := x &^ (ones << 7)
+		// Of a byte from A to Z the upper bit is set in the first sum, and not in
+		// the second.
+		letters := (low + ones*(0x80-'A')) &^ (low + ones*(0x7f-'Z')) &^ x & (ones << 7)
+		binary.LittleEndian.PutUint64(dst[i:], x|letters>>2)
+	}
+	for ; i < len(src); i++ {
+		c := src[i]
+		high |= uint64(c)
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20
+		}
+		dst[i] = c
+	}
+	return high&(ones<<7) == 0
+}
+
+func isASCII(b []byte) bool {
+	for _, c := range b {
+		if c >= 0x80 {
+			return false
 		}
 	}
+	return true
 }
 
 // Overlaps says whether a segment can hold a date of the plan.
