@@ -29,25 +29,8 @@ func (k *keyer) count(si int, rel *relation, c *counter) bool {
 		return false
 	}
 	switch col.Meta.Kind {
-	case segment.KindString:
-		local := k.locals[si]
-		switch col.Meta.Width {
-		case 1:
-			countOrdinals(col.Data, local, s, c.dense)
-		case 2:
-			countOrdinals(segment.View[uint16](col.Data), local, s, c.dense)
-		default:
-			countOrdinals(segment.View[uint32](col.Data), local, s, c.dense)
-		}
-	case segment.KindList, segment.KindToken:
-		switch col.Meta.Width {
-		case 1:
-			countListed(col.Data, k, col, si, c.dense)
-		case 2:
-			countListed(segment.View[uint16](col.Data), k, col, si, c.dense)
-		default:
-			countListed(segment.View[uint32](col.Data), k, col, si, c.dense)
-		}
+	case segment.KindString, segment.KindList, segment.KindToken:
+		k.countValues(s, col, k.locals[si], c.dense)
 	case segment.KindInt:
 		d, ok := k.divider(col)
 		if !ok {
@@ -69,27 +52,73 @@ func (k *keyer) count(si int, rel *relation, c *counter) bool {
 	return true
 }
 
-// countOrdinals counts the values of selected rows. While there are fewer
-// values than rows they are counted as the segment numbers them, and added up
-// afterwards.
-func countOrdinals[T uint8 | uint16 | uint32](data []T, local []uint32, s *selection, dense []uint32) {
-	if len(local)*2 > s.count {
-		for w, word := range s.selected {
+// countValues counts the values of the selected rows of a segment. When those
+// are most of its rows, it begins with the counts that the segment knows, and
+// takes away the other rows.
+func (k *keyer) countValues(s *selection, col *segment.Column, local, dense []uint32) {
+	rows, n, by := s.selected, s.count, uint32(1)
+	if col.CountWidth > 0 && n*2 > s.Footer.Rows {
+		switch col.CountWidth {
+		case 1:
+			addCounts(col.Counts, local, dense)
+		case 2:
+			addCounts(segment.View[uint16](col.Counts), local, dense)
+		default:
+			addCounts(segment.View[uint32](col.Counts), local, dense)
+		}
+		if n == s.Footer.Rows {
+			return
+		}
+		rows = slices.Clone(rows)
+		rows.Not(s.Footer.Rows)
+		n, by = s.Footer.Rows-n, math.MaxUint32 // which is -1
+	}
+	single := col.Meta.Kind == segment.KindString
+	switch {
+	case col.Meta.Width == 1 && single:
+		countOrdinals(col.Data, local, rows, n, by, dense)
+	case col.Meta.Width == 1:
+		countListed(col.Data, col, local, rows, by, dense)
+	case col.Meta.Width == 2 && single:
+		countOrdinals(segment.View[uint16](col.Data), local, rows, n, by, dense)
+	case col.Meta.Width == 2:
+		countListed(segment.View[uint16](col.Data), col, local, rows, by, dense)
+	case single:
+		countOrdinals(segment.View[uint32](col.Data), local, rows, n, by, dense)
+	default:
+		countListed(segment.View[uint32](col.Data), col, local, rows, by, dense)
+	}
+}
+
+// addCounts adds what a segment knows of all its rows.
+func addCounts[T uint8 | uint16 | uint32](counts []T, local, dense []uint32) {
+	counts = counts[:len(local)]
+	for v, id := range local {
+		dense[id] += uint32(counts[v])
+	}
+}
+
+// countOrdinals counts the values of n rows, by one or by minus one. While there
+// are fewer values than rows they are counted as the segment numbers them, and
+// added up afterwards.
+func countOrdinals[T uint8 | uint16 | uint32](data []T, local []uint32, rows segment.Bitmap, n int, by uint32, dense []uint32) {
+	if len(local)*2 > n {
+		for w, word := range rows {
 			for base := w << 6; word != 0; word &= word - 1 {
 				if o := data[base+bits.TrailingZeros64(word)]; o > 0 {
-					dense[local[o-1]]++
+					dense[local[o-1]] += by
 				}
 			}
 		}
 		return
 	}
 	counts := make([]uint32, len(local)+1)
-	if s.count == len(data) {
+	if n == len(data) {
 		for _, o := range data {
 			counts[o]++
 		}
 	} else {
-		for w, word := range s.selected {
+		for w, word := range rows {
 			for base := w << 6; word != 0; word &= word - 1 {
 				counts[data[base+bits.TrailingZeros64(word)]]++
 			}
@@ -97,20 +126,19 @@ func countOrdinals[T uint8 | uint16 | uint32](data []T, local []uint32, s *selec
 	}
 	for o, n := range counts[1:] {
 		if n > 0 {
-			dense[local[o]] += n
+			dense[local[o]] += n * by
 		}
 	}
 }
 
-// countListed counts each value once in a row. A mark for every value holds the
-// row that had it last.
-func countListed[T uint8 | uint16 | uint32](data []T, k *keyer, c *segment.Column, si int, dense []uint32) {
-	s, local := k.q.picked[si], k.locals[si]
+// countListed counts each value once in a row, by one or by minus one. A mark
+// for every value holds the row that had it last.
+func countListed[T uint8 | uint16 | uint32](data []T, c *segment.Column, local []uint32, rows segment.Bitmap, by uint32, dense []uint32) {
 	// Marks and counts lie side by side: one place of memory for each value.
 	type cell struct{ last, n uint32 }
 	cells := make([]cell, len(local)+1)
 	starts, fold := c.Starts, c.Fold
-	for w, word := range s.selected {
+	for w, word := range rows {
 		for base := w << 6; word != 0; word &= word - 1 {
 			r := base + bits.TrailingZeros64(word)
 			mark := uint32(r) + 1
@@ -128,7 +156,7 @@ func countListed[T uint8 | uint16 | uint32](data []T, k *keyer, c *segment.Colum
 	}
 	for v, at := range cells[1:] {
 		if at.n > 0 {
-			dense[local[v]] += at.n
+			dense[local[v]] += at.n * by
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package query
 
 import (
+	"math/bits"
+
 	"mayday/app/fault"
 	"mayday/storage/search"
 	"mayday/storage/search/column/segment"
@@ -39,6 +41,12 @@ func (q *query) distinct(a *plan.Agg, rels []relation, nb int) ([]*search.Facet,
 		return nil, err
 	}
 	facets := numbers(nb)
+	if k.globals != nil && nb == 1 {
+		if n, ok, err := q.distinctValues(k, rels); ok || err != nil {
+			facets[0].Cardinality = n
+			return facets, err
+		}
+	}
 	if k.fixed() && nb*k.size() <= maxCells*64 {
 		return facets, q.distinctBits(k, rels, nb, facets)
 	}
@@ -57,6 +65,74 @@ func (q *query) distinct(a *plan.Agg, rels []relation, nb int) ([]*search.Facet,
 	}
 	c.each(func(b, _, _ uint32) { facets[b].Cardinality++ })
 	return facets, nil
+}
+
+// distinctValues counts the different values of the query's rows. It reports
+// false when rows were picked by a level above.
+func (q *query) distinctValues(k *keyer, rels []relation) (n int64, ok bool, err error) {
+	bytes := int64(k.size()+63) / 64 * 8
+	if err := q.take(bytes); err != nil {
+		return 0, false, err
+	}
+	defer q.give(bytes)
+	seen := segment.NewBitmap(k.size())
+	for si, s := range q.picked {
+		if err := q.alive(); err != nil {
+			return 0, false, err
+		}
+		q.visited = s.Segment
+		col, local := s.Cols[k.index], k.locals[si]
+		switch {
+		case col == nil:
+		case rels[si].rows != nil:
+			return 0, false, nil
+		case s.count == s.Footer.Rows: // each value is in some row
+			for _, id := range local {
+				seen[id>>6] |= 1 << (id & 63)
+			}
+		default:
+			valuesOf(col, s.selected, len(local)).Each(func(v int) { seen.Set(int(local[v])) })
+		}
+	}
+	return int64(seen.Count()), true, nil
+}
+
+// valuesOf marks which of a column's n values rows have.
+func valuesOf(col *segment.Column, rows segment.Bitmap, n int) segment.Bitmap {
+	switch col.Meta.Width {
+	case 1:
+		return markValues(col.Data, col, rows, n)
+	case 2:
+		return markValues(segment.View[uint16](col.Data), col, rows, n)
+	}
+	return markValues(segment.View[uint32](col.Data), col, rows, n)
+}
+
+func markValues[T uint8 | uint16 | uint32](data []T, col *segment.Column, rows segment.Bitmap, n int) segment.Bitmap {
+	out := segment.NewBitmap(n)
+	single, fold := col.Meta.Kind == segment.KindString, col.Fold
+	for w, word := range rows {
+		for base := w << 6; word != 0; word &= word - 1 {
+			r := base + bits.TrailingZeros64(word)
+			if single {
+				if o := data[r]; o > 0 {
+					out.Set(int(o - 1))
+				}
+				continue
+			}
+			for _, o := range data[col.Starts[r]:col.Starts[r+1]] {
+				v := uint32(o)
+				if fold != nil {
+					if v = fold[o]; v == 0 {
+						continue
+					}
+					v--
+				}
+				out.Set(int(v))
+			}
+		}
+	}
+	return out
 }
 
 // distinctBits marks keys in a bit array of buckets × keys.

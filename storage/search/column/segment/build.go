@@ -344,11 +344,37 @@ func (b *builder) strings(f *plan.Field, field int) error {
 	} else {
 		b.arena(&m, secOffsets, secArena, dict.values)
 	}
+	var fold []uint32
+	faceted := len(dict.values)
 	if m.Kind == KindToken {
-		b.fold(&m, dict.values)
+		fold = b.fold(&m, dict.values)
+		faceted = m.Folded
 	}
+	b.counts(&m, starts, ords, fold, faceted)
 	b.put(m)
 	return nil
+}
+
+// counts writes in how many rows each of n values is; fold leads to them.
+func (b *builder) counts(m *columnMeta, starts, ords, fold []uint32, n int) {
+	counts, last := make([]uint32, n), make([]uint32, n)
+	most := uint32(0)
+	for row := range b.n {
+		for _, o := range ords[starts[row]:starts[row+1]] {
+			if fold != nil {
+				if fold[o] == 0 {
+					continue
+				}
+				o = fold[o] - 1
+			}
+			if last[o] != uint32(row)+1 {
+				last[o] = uint32(row) + 1
+				counts[o]++
+				most = max(most, counts[o])
+			}
+		}
+	}
+	b.w.add(m, secCounts, narrow(counts, width(int(most)+1)))
 }
 
 func width(n int) int {
@@ -422,8 +448,9 @@ func (b *builder) composite(m *columnMeta, values []string) {
 	b.arena(m, secOffsets, secArena, parts.values)
 }
 
-// fold writes the lower-cased tokens, which queries and facets see.
-func (b *builder) fold(m *columnMeta, values []string) {
+// fold writes the lower-cased tokens, which queries and facets see, and gives
+// the table to them.
+func (b *builder) fold(m *columnMeta, values []string) []uint32 {
 	folded := newDictionary()
 	table := make([]uint32, len(values))
 	for i, v := range values {
@@ -441,4 +468,5 @@ func (b *builder) fold(m *columnMeta, values []string) {
 	b.w.add(m, secFold, Raw(table))
 	b.hashes(m, secFoldHas, folded.values)
 	b.arena(m, secFoldOff, secFoldAr, folded.values)
+	return table
 }

@@ -60,6 +60,7 @@ const (
 	secHashes  = "hashes"  // dictionary: u64 of each value
 	secPartAt  = "partat"  // composite: u32 offset of each value's first part, n+1
 	secParts   = "parts"   // composite: u32 ordinals of parts
+	secCounts  = "counts"  // dictionary that facets see: in how many rows each value is, in 1, 2 or 4 bytes; files of old lack it
 	secFold    = "fold"    // token: u32 lower-cased ordinal + 1 of each token, 0 for the empty token
 	secFoldOff = "foldoff" // token: dictionary of lower-cased tokens
 	secFoldAr  = "foldar"
@@ -241,6 +242,13 @@ func (c *columnMeta) checkDictionary(want func(string, uint64) error) error {
 			return fault.New(fault.Malformed, "parts of %d bytes", c.Sections[secParts].Len)
 		}
 		entries = c.Parts
+	}
+	faceted := uint64(c.Values)
+	if c.Kind == KindToken {
+		faceted = uint64(c.Folded)
+	}
+	if s, ok := c.Sections[secCounts]; ok && s.Len != faceted && s.Len != faceted*2 && s.Len != faceted*4 {
+		return fault.New(fault.Malformed, "counts of %d bytes for %d values", s.Len, faceted)
 	}
 	if err := want(secOffsets, uint64(entries)*4+4); err != nil || c.Kind != KindToken {
 		return err

@@ -59,6 +59,10 @@ type Column struct {
 	Folded  Dict // kindToken
 	Fold    []uint32
 	Starts  []uint32
+	// Counts says of each value that facets see in how many rows it is, in
+	// CountWidth bytes; empty in files of old.
+	Counts     []byte
+	CountWidth int
 }
 
 // Dict is a sorted dictionary, flat or composite.
@@ -148,6 +152,10 @@ func (s *Segment) column(m *columnMeta) *Column {
 	if m.Kind == KindToken {
 		c.Fold = View[uint32](s.section(m, secFold))
 		c.Folded = Dict{N: m.Folded, Hashes: View[uint64](s.section(m, secFoldHas)), offs: View[uint32](s.section(m, secFoldOff)), arena: s.section(m, secFoldAr)}
+	}
+	if n := c.FacetDict().N; n > 0 {
+		c.Counts = s.section(m, secCounts)
+		c.CountWidth = len(c.Counts) / n
 	}
 	return c
 }
@@ -276,7 +284,12 @@ func (d *Dict) Entry(v uint32) []byte { return d.arena[d.offs[v]:d.offs[v+1]] }
 func (d *Dict) Entries() int { return max(0, len(d.offs)-1) }
 
 // Text gives dictionary entry v as a string that outlives the segment.
-func (d *Dict) Text(v uint32) string { return string(d.Value(nil, v)) }
+func (d *Dict) Text(v uint32) string {
+	if d.Sep == "" {
+		return string(d.Entry(v))
+	}
+	return string(d.Value(nil, v))
+}
 
 // InPlace gives entry v as a string in the mapped file when it is flat: valid
 // while the segment is held.
