@@ -67,7 +67,7 @@ const maxCells = 4 << 20
 
 func (q *query) newCounter(nb int, k *keyer) (*counter, error) {
 	c := &counter{q: q, nb: nb, width: k.size()}
-	if nb == 1 || k.fixed() && nb*c.width <= maxCells {
+	if nb == 1 || k.fixed() && nb*c.width <= q.s.cells() {
 		c.dense = make([]uint32, nb*c.width)
 		return c, q.take(int64(len(c.dense)) * 4)
 	}
@@ -241,15 +241,13 @@ func (q *query) aggregate(a *plan.Agg, rels []relation, nb int) ([]*search.Facet
 	if err := q.ctx.Err(); err != nil {
 		return nil, err
 	}
-	c, err := q.newCounter(nb, k)
-	if err != nil {
-		return nil, err
+	tops, large, err := q.largeNested(k, rels, nb)
+	if err == nil && !large {
+		tops, err = q.counted(a, k, rels, nb)
 	}
-	defer c.release()
-	if err := q.count(k, rels, c); err != nil {
-		return nil, err
+	if err == nil {
+		err = q.settleTops(k, tops)
 	}
-	tops, err := q.top(a, k, c, nb)
 	if err != nil {
 		return nil, err
 	}
@@ -267,6 +265,19 @@ func (q *query) aggregate(a *plan.Agg, rels []relation, nb int) ([]*search.Facet
 		return facets, nil
 	}
 	return facets, q.nested(a, k, rels, tops, facets, children)
+}
+
+// counted picks the buckets after counting all pairs of bucket and key.
+func (q *query) counted(a *plan.Agg, k *keyer, rels []relation, nb int) ([][]tally, error) {
+	c, err := q.newCounter(nb, k)
+	if err != nil {
+		return nil, err
+	}
+	defer c.release()
+	if err := q.count(k, rels, c); err != nil {
+		return nil, err
+	}
+	return q.top(a, k, c, nb)
 }
 
 // count counts the keys of every row of every segment.
@@ -333,23 +344,34 @@ func (q *query) top(a *plan.Agg, k *keyer, c *counter, nb int) ([][]tally, error
 		for _, list := range tops {
 			sort.Slice(list, func(i, j int) bool { return k.less(list[i].id, list[j].id) })
 		}
-		return tops, q.countBuckets(total)
+		if total > q.s.Buckets {
+			return nil, q.countBuckets(total)
+		}
+		return tops, nil
 	}
 	heaps := make([]best, nb)
 	for b := range heaps {
 		heaps[b] = best{k: k, size: q.plan.FacetSize}
 	}
 	c.each(func(b, id, n uint32) { heaps[b].add(tally{id, n}) })
-	total := 0
 	for b := range heaps {
 		tops[b] = heaps[b].sorted()
-		total += len(tops[b])
+	}
+	return tops, nil
+}
+
+// settleTops checks the buckets of an answer: that the values counted together
+// are the same, and that there are not too many.
+func (q *query) settleTops(k *keyer, tops [][]tally) error {
+	total := 0
+	for _, list := range tops {
+		total += len(list)
 	}
 	if k.globals != nil && !k.globals.certain(tops) {
 		q.s.globals.distrust(k.index)
-		return nil, errCollision
+		return errCollision
 	}
-	return tops, q.countBuckets(total)
+	return q.countBuckets(total)
 }
 
 func (q *query) countBuckets(n int) error {

@@ -47,7 +47,7 @@ func (q *query) distinct(a *plan.Agg, rels []relation, nb int) ([]*search.Facet,
 			return facets, err
 		}
 	}
-	if k.fixed() && nb*k.size() <= maxCells*64 {
+	if k.fixed() && nb*k.size() <= q.s.cells()*64 {
 		return facets, q.distinctBits(k, rels, nb, facets)
 	}
 	if nb == 1 && !k.fixed() { // the interned keys are the distinct ones

@@ -65,7 +65,15 @@ type Searcher struct {
 	Bytes   int64 // a query's accounted memory
 	Buckets int   // of one answer
 	Secret  []byte
+	Cells   int // counters in one array; 0 takes maxCells
 	globals globalsCache
+}
+
+func (s *Searcher) cells() int {
+	if s.Cells > 0 {
+		return s.Cells
+	}
+	return maxCells
 }
 
 // Search answers a plan. When reading a segment faults, broken is that segment
