@@ -145,7 +145,7 @@ func (b *byBucket) closeGaps(ends []uint32) {
 	b.starts[len(b.starts)-1] = at
 }
 
-// valueOrder compares values of different segments by eight bytes each, as far
+// valueOrder compares values of different segments by sixteen bytes each, as far
 // as those tell.
 type valueOrder struct {
 	k    *keyer
@@ -179,22 +179,24 @@ func newValueOrder(k *keyer) *valueOrder {
 	return o
 }
 
-// key is the eight bytes of a value after those that all have in common.
-func (o *valueOrder) key(d *segment.Dict, v uint32) uint64 {
-	var eight [8]byte
+// valueKey is the sixteen bytes of a value after those that all have in common.
+type valueKey struct{ first, second uint64 }
+
+func (o *valueOrder) key(d *segment.Dict, v uint32) valueKey {
+	var bytes [16]byte
 	if d.Sep == "" {
-		copy(eight[:], d.Entry(v)[o.skip:])
+		copy(bytes[:], d.Entry(v)[o.skip:])
 	} else {
 		o.buf = d.Value(o.buf[:0], v)
-		copy(eight[:], o.buf[o.skip:])
+		copy(bytes[:], o.buf[o.skip:])
 	}
-	return binary.BigEndian.Uint64(eight[:])
+	return valueKey{binary.BigEndian.Uint64(bytes[:]), binary.BigEndian.Uint64(bytes[8:])}
 }
 
 // contender is a value that may be among the first.
 type contender struct {
 	tally
-	key uint64
+	key valueKey
 }
 
 // ranking picks the first values of one bucket, segment by segment.
@@ -214,8 +216,10 @@ func (r *ranking) before(a, b *contender) bool {
 	switch {
 	case a.n != b.n:
 		return a.n > b.n
-	case a.key != b.key:
-		return a.key < b.key
+	case a.key.first != b.key.first:
+		return a.key.first < b.key.first
+	case a.key.second != b.key.second:
+		return a.key.second < b.key.second
 	}
 	return r.o.k.less(a.id, b.id)
 }
