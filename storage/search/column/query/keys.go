@@ -79,6 +79,11 @@ func (q *query) newKeyer(a *plan.Agg) (*keyer, error) {
 
 func (k *keyer) strings() (err error) {
 	k.globals = k.q.globals(k.index)
+	segments := make([]*segment.Segment, len(k.q.picked))
+	for i, p := range k.q.picked {
+		segments[i] = p.Segment
+	}
+	k.globals.expect(k.index, segments)
 	for _, p := range k.q.picked {
 		var local []uint32
 		k.q.visited = p.Segment
