@@ -59,7 +59,8 @@ type Options struct {
 	Running    int           // queries at once, the rest wait; 2 × CPUs
 	Secret     []byte        // signs cursors; random when empty
 
-	disk disk
+	disk     disk
+	wordRows int // least rows of a segment with a word index
 }
 
 // Store is an open index.
@@ -151,6 +152,9 @@ func withDefaults(o Options) Options {
 	}
 	if o.Buckets == 0 {
 		o.Buckets = 1_000_000
+	}
+	if o.wordRows == 0 {
+		o.wordRows = wordRows
 	}
 	if o.Running == 0 {
 		o.Running = defaultRunning()

@@ -71,7 +71,7 @@ func testDoc(t testing.TB, fields *plan.Fields, processed map[string]any) search
 
 func openTest(t testing.TB, dir string) *Store {
 	t.Helper()
-	s, err := Open(Options{Dir: dir, Fields: testFields(t), Now: func() time.Time { return testNow }, Secret: []byte("test")})
+	s, err := Open(Options{Dir: dir, Fields: testFields(t), Now: func() time.Time { return testNow }, Secret: []byte("test"), wordRows: 2048})
 	if err != nil {
 		t.Fatal(err)
 	}
