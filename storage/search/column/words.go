@@ -19,7 +19,7 @@ const (
 	// 900 MB/s meanwhile.
 	wordRows = 8192
 	// wordBytes is the least size of a dictionary that is worth it.
-	wordBytes = 32 << 10
+	wordBytes = 4 << 10
 )
 
 // textSuffix names the word index of a segment; the checksum ties the two

@@ -224,6 +224,20 @@ func (b *best) add(t tally) {
 	}
 }
 
+// addAll adds the counts of all keys. Most are too small, which one comparison
+// tells.
+func (b *best) addAll(counts []uint32) {
+	least := uint32(1)
+	for id, n := range counts {
+		if n < least {
+			continue
+		}
+		if b.add(tally{uint32(id), n}); len(b.heap) == b.size {
+			least = max(b.heap[0].n, 1)
+		}
+	}
+}
+
 func (b *best) sorted() []tally {
 	sort.Slice(b.heap, func(i, j int) bool { return b.before(b.heap[i], b.heap[j]) })
 	return b.heap
@@ -353,7 +367,11 @@ func (q *query) top(a *plan.Agg, k *keyer, c *counter, nb int) ([][]tally, error
 	for b := range heaps {
 		heaps[b] = best{k: k, size: q.plan.FacetSize}
 	}
-	c.each(func(b, id, n uint32) { heaps[b].add(tally{id, n}) })
+	if nb == 1 && c.dense != nil {
+		heaps[0].addAll(c.dense)
+	} else {
+		c.each(func(b, id, n uint32) { heaps[b].add(tally{id, n}) })
+	}
 	for b := range heaps {
 		tops[b] = heaps[b].sorted()
 	}

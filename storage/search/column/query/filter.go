@@ -17,6 +17,7 @@ import (
 type filter struct {
 	fields   map[*plan.Field]int
 	patterns map[*plan.Expr]*pattern
+	room     []byte // for searching dictionaries
 }
 
 // pattern is a string test that was compiled once.
@@ -272,7 +273,7 @@ func (f *filter) matching(s *segment.Segment, c *segment.Column, d *segment.Dict
 	case e.Op == plan.WordPrefix:
 		prefixed(d, p.literal, hit)
 	case e.Op == plan.Match:
-		return withWords(s, c, p.words, hit)
+		return f.withWords(s, c, p.words, hit)
 	case p.isPlain && e.Op == plan.Prefix:
 		prefixed(d, p.literal, hit)
 	case p.isPlain:
@@ -428,7 +429,7 @@ const maxMemo = 4 << 20
 
 // withWords finds the entries that hold any of the words. A text of several
 // parts holds the words of its parts: separators belong to no word.
-func withWords(s *segment.Segment, c *segment.Column, words []string, hit func(uint32)) error {
+func (f *filter) withWords(s *segment.Segment, c *segment.Column, words []string, hit func(uint32)) error {
 	if len(words) == 0 {
 		return nil
 	}
@@ -441,7 +442,7 @@ func withWords(s *segment.Segment, c *segment.Column, words []string, hit func(u
 			}
 		}
 	} else {
-		scanWords(d, words, found)
+		f.scanWords(d, words, found)
 	}
 	if d.Sep != "" {
 		d.ValuesWith(found, hit)
@@ -452,14 +453,14 @@ func withWords(s *segment.Segment, c *segment.Column, words []string, hit func(u
 }
 
 // scanWords is withWords without an index.
-func scanWords(d *segment.Dict, words []string, found segment.Bitmap) {
+func (f *filter) scanWords(d *segment.Dict, words []string, found segment.Bitmap) {
 	want := make(map[string]bool, len(words))
 	look := make([]segment.Word, 0, len(words))
 	for _, w := range words {
 		want[w] = true
 		look = append(look, segment.Word{Text: w})
 	}
-	d.MayHold(look, func(v uint32) {
+	f.room = d.MayHold(look, f.room, func(v uint32) {
 		if found.Has(int(v)) {
 			return
 		}

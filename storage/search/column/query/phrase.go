@@ -17,7 +17,7 @@ func (f *filter) phrases(s *segment.Segment, c *segment.Column, p *text.Phrase, 
 		return nil
 	}
 	d := &c.Dict
-	holds, err := placesOf(p, s, c)
+	holds, err := f.placesOf(p, s, c)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (f *filter) phrases(s *segment.Segment, c *segment.Column, p *text.Phrase, 
 }
 
 // placesOf gives for each word of the phrase the entries that hold it.
-func placesOf(p *text.Phrase, s *segment.Segment, c *segment.Column) ([]segment.Bitmap, error) {
+func (f *filter) placesOf(p *text.Phrase, s *segment.Segment, c *segment.Column) ([]segment.Bitmap, error) {
 	d := &c.Dict
 	holds := make([]segment.Bitmap, len(p.Words))
 	for i := range holds {
@@ -70,7 +70,7 @@ func placesOf(p *text.Phrase, s *segment.Segment, c *segment.Column) ([]segment.
 		words = []segment.Word{slices.MaxFunc(words, func(a, b segment.Word) int { return len(a.Text) - len(b.Text) })}
 	}
 	read := segment.NewBitmap(d.Entries())
-	d.MayHold(words, func(v uint32) {
+	f.room = d.MayHold(words, f.room, func(v uint32) {
 		if read.Has(int(v)) {
 			return
 		}

@@ -166,20 +166,20 @@ const uncut = 255
 // MayHold finds the flat entries or parts that may hold one of some words:
 // those in which one stands, whatever the case of ASCII letters, between other
 // characters than letters and digits; and those that are not ASCII, as they want
-// to be looked at closely. It may find one twice.
-func (d *Dict) MayHold(words []Word, hit func(uint32)) {
+// to be looked at closely. It may find one twice. It gives room back, grown, for
+// the next call.
+func (d *Dict) MayHold(words []Word, room []byte, hit func(uint32)) []byte {
 	n := d.Entries()
-	var buf []byte
 	for lo := 0; lo < n; {
 		hi := lo + 1
 		for hi < n && d.offs[hi+1]-d.offs[lo] <= foldChunk {
 			hi++
 		}
 		chunk := d.arena[d.offs[lo]:d.offs[hi]]
-		if cap(buf) < len(chunk) {
-			buf = make([]byte, max(len(chunk), foldChunk))
+		if len(room) < len(chunk) {
+			room = make([]byte, max(len(chunk), foldChunk))
 		}
-		buf = buf[:len(chunk)]
+		buf := room[:len(chunk)]
 		if !lowerASCII(buf, chunk) {
 			for v := lo; v < hi; v++ {
 				if !isASCII(d.Entry(uint32(v))) {
@@ -192,6 +192,7 @@ func (d *Dict) MayHold(words []Word, hit func(uint32)) {
 		}
 		lo = hi
 	}
+	return room
 }
 
 // holding finds the entries from lo to hi, lower-cased in buf, in which a word

@@ -40,7 +40,7 @@ func TestMayHoldMissesNothing(t *testing.T) {
 	d := flat(values)
 	for _, words := range [][]Word{{{Text: "ab"}}, {{Text: "abab"}, {Text: "ba1"}}, {{Text: "ab:ab"}}, {{Text: "aba", Open: true}}, {{Text: "x", Open: true}, {Text: "1ab"}}, {{Text: "nosuch"}}} {
 		got := NewBitmap(len(values))
-		d.MayHold(words, func(v uint32) { got.Set(int(v)) })
+		d.MayHold(words, nil, func(v uint32) { got.Set(int(v)) })
 		found := 0
 		for v, s := range values {
 			has := false
@@ -59,7 +59,7 @@ func TestMayHoldMissesNothing(t *testing.T) {
 			t.Errorf("%v: %d of %d entries are found in vain", words, found, len(values))
 		}
 	}
-	flat(nil).MayHold([]Word{{Text: "x"}}, func(uint32) { t.Error("an entry of none") })
+	flat(nil).MayHold([]Word{{Text: "x"}}, nil, func(uint32) { t.Error("an entry of none") })
 }
 
 func TestLowerASCII(t *testing.T) {
@@ -121,7 +121,8 @@ func BenchmarkMayHold(b *testing.B) {
 	}
 	d := flat(values)
 	b.SetBytes(int64(len(d.arena)))
+	var room []byte
 	for b.Loop() {
-		d.MayHold([]Word{{Text: "collector"}}, func(uint32) {})
+		room = d.MayHold([]Word{{Text: "collector"}}, room, func(uint32) {})
 	}
 }
