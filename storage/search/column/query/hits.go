@@ -78,7 +78,7 @@ func (q *query) hit(c candidate) search.Hit {
 	hit := make(search.Hit, len(q.plan.Columns))
 	for _, f := range q.plan.Columns {
 		hit[f.Name] = nil
-		i, ok := q.filter.fields[f]
+		i, ok := q.filter.Index(f)
 		if !ok || s.Cols[i] == nil {
 			continue
 		}
@@ -138,7 +138,7 @@ func (h *topRows) segment(si int, after *candidate) error {
 	h.q.visited = sel.Segment
 	cols := make([]*segment.Column, len(h.order))
 	for i, o := range h.order {
-		cols[i] = sel.Cols[h.q.filter.fields[o.Field]]
+		cols[i] = sel.Cols[h.q.index(o.Field)]
 	}
 	keys := make([]sortKey, len(h.order))
 	taken := int64(0)

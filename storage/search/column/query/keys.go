@@ -54,7 +54,7 @@ const (
 
 // newKeyer prepares the keys of an aggregation over the query's segments.
 func (q *query) newKeyer(a *plan.Agg) (*keyer, error) {
-	k := &keyer{q: q, field: a.Field, index: q.filter.fields[a.Field], agg: a}
+	k := &keyer{q: q, field: a.Field, index: q.index(a.Field), agg: a}
 	st := a.Field.Storage
 	switch {
 	case a.Field.Name == plan.IDField:

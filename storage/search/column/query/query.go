@@ -1,10 +1,10 @@
 // Package query executes Super Search plans over the segments of one snapshot.
 //
-// Filters turn string tests into sets of ordinals, then into bitmaps of rows
-// (filter.go). Aggregations number the keys of rows (keys.go, globals.go) and
-// count pairs of bucket and key, level by level: the buckets of a level are
-// fixed before the next one is counted, so every count is exact (aggregate.go).
-// hits.go sorts and copies the page asked for.
+// Package filter picks rows. Aggregations number their keys (keys.go,
+// globals.go) and count pairs of bucket and key, level by level: the buckets of
+// a level are fixed before the next one is counted, so every count is exact
+// (aggregate.go; nested.go where there are very many keys). hits.go sorts and
+// copies the page asked for.
 //
 // Memory is accounted, time comes from the context. Strings in mapped files are
 // copied into the answer, never kept.
@@ -19,6 +19,7 @@ import (
 
 	"mayday/app/fault"
 	"mayday/storage/search"
+	"mayday/storage/search/column/filter"
 	"mayday/storage/search/column/segment"
 	"mayday/storage/search/plan"
 )
@@ -28,13 +29,19 @@ type query struct {
 	s        *Searcher
 	ctx      context.Context
 	plan     *plan.Plan
-	filter   *filter
+	filter   *filter.Filter
 	picked   []*selection
 	held     map[int]*globals
 	bytes    int64 // accounted
 	buckets  int
 	warnings []string
 	visited  *segment.Segment // being read, for the case of a fault
+}
+
+// index is a field's place in the table; every field of a plan is in it.
+func (q *query) index(f *plan.Field) int {
+	i, _ := q.filter.Index(f)
+	return i
 }
 
 // selection is a segment and its rows that pass the filters.
@@ -80,21 +87,13 @@ func (s *Searcher) cells() int {
 // And err says what happened; the caller asks again without it.
 func (s *Searcher) Search(ctx context.Context, p *plan.Plan, st *State) (res *search.Result, broken *segment.Segment, err error) {
 	for {
-		q := &query{s: s, ctx: ctx, plan: p, held: map[int]*globals{}, filter: s.newFilter()}
+		q := &query{s: s, ctx: ctx, plan: p, held: map[int]*globals{}, filter: filter.New(s.Table)}
 		res, broken, err = q.run(st)
 		q.release()
 		if !errors.Is(err, errCollision) { // each field collides once at most
 			return res, broken, err
 		}
 	}
-}
-
-func (s *Searcher) newFilter() *filter {
-	f := &filter{fields: make(map[*plan.Field]int, len(s.Table.All())), patterns: map[*plan.Expr]*pattern{}}
-	for i := range s.Table.All() {
-		f.fields[&s.Table.All()[i]] = i
-	}
-	return f
 }
 
 // run answers the plan. When reading a segment faults, broken is that segment

@@ -1,4 +1,4 @@
-package query
+package filter
 
 import (
 	"math/bits"
@@ -12,7 +12,7 @@ import (
 const maxPhraseMemo = 1 << 18
 
 // phrases finds the values of a text column that hold the phrase.
-func (f *filter) phrases(s *segment.Segment, c *segment.Column, p *text.Phrase, hit func(uint32)) error {
+func (f *Filter) phrases(s *segment.Segment, c *segment.Column, p *text.Phrase, hit func(uint32)) error {
 	if len(p.Words) == 0 {
 		return nil
 	}
@@ -44,7 +44,7 @@ func (f *filter) phrases(s *segment.Segment, c *segment.Column, p *text.Phrase, 
 }
 
 // placesOf gives for each word of the phrase the entries that hold it.
-func (f *filter) placesOf(p *text.Phrase, s *segment.Segment, c *segment.Column) ([]segment.Bitmap, error) {
+func (f *Filter) placesOf(p *text.Phrase, s *segment.Segment, c *segment.Column) ([]segment.Bitmap, error) {
 	d := &c.Dict
 	holds := make([]segment.Bitmap, len(p.Words))
 	for i := range holds {

@@ -1,4 +1,12 @@
-package query
+// Package filter finds the rows of a segment that pass the filters of a Super
+// Search plan.
+//
+// A test of texts is decided once for each distinct value of a dictionary, or
+// each part of a composite one such as a frame of a stack, and becomes a set of
+// ordinals; that becomes a bitmap of rows. Words come from the segment's word
+// index where it has one, else from one fast search of its dictionaries
+// (phrase.go). It counts nothing and picks no hits: package query does.
+package filter
 
 import (
 	"bytes"
@@ -12,12 +20,27 @@ import (
 	"mayday/storage/search/text"
 )
 
-// filter evaluates the expressions of one plan, segment by segment. Compiled
+// Filter evaluates the expressions of one plan, segment by segment. Compiled
 // patterns are kept between segments.
-type filter struct {
+type Filter struct {
 	fields   map[*plan.Field]int
 	patterns map[*plan.Expr]*pattern
 	room     []byte // for searching dictionaries
+}
+
+// New makes a filter for plans over the fields of a table.
+func New(table *plan.Fields) *Filter {
+	f := &Filter{fields: make(map[*plan.Field]int, len(table.All())), patterns: map[*plan.Expr]*pattern{}}
+	for i := range table.All() {
+		f.fields[&table.All()[i]] = i
+	}
+	return f
+}
+
+// Index is a field's place in the table.
+func (f *Filter) Index(field *plan.Field) (int, bool) {
+	i, ok := f.fields[field]
+	return i, ok
 }
 
 // pattern is a string test that was compiled once.
@@ -32,7 +55,7 @@ type pattern struct {
 }
 
 // Rows evaluates e over the rows of a segment.
-func (f *filter) Rows(s *segment.Segment, e *plan.Expr) (segment.Bitmap, error) {
+func (f *Filter) Rows(s *segment.Segment, e *plan.Expr) (segment.Bitmap, error) {
 	if c, ok := f.oneColumn(s, e); ok {
 		ords, err := f.ordinals(s, c, e)
 		if err != nil {
@@ -61,7 +84,7 @@ func (f *filter) Rows(s *segment.Segment, e *plan.Expr) (segment.Bitmap, error) 
 
 // oneColumn says whether e tests a single-valued string column alone, so that
 // the whole of it can be decided once for each distinct value.
-func (f *filter) oneColumn(s *segment.Segment, e *plan.Expr) (*segment.Column, bool) {
+func (f *Filter) oneColumn(s *segment.Segment, e *plan.Expr) (*segment.Column, bool) {
 	leaf := e
 	for leaf.Op <= plan.Not {
 		if len(leaf.Args) == 0 {
@@ -86,7 +109,7 @@ func onlyField(e *plan.Expr, field *plan.Field) bool {
 
 // ordinals evaluates e for the ordinals of a kindString column: 0 is absent,
 // v+1 the dictionary's v.
-func (f *filter) ordinals(s *segment.Segment, c *segment.Column, e *plan.Expr) (segment.Bitmap, error) {
+func (f *Filter) ordinals(s *segment.Segment, c *segment.Column, e *plan.Expr) (segment.Bitmap, error) {
 	n := c.Dict.N + 1
 	switch e.Op {
 	case plan.Never:
@@ -110,7 +133,7 @@ func (f *filter) ordinals(s *segment.Segment, c *segment.Column, e *plan.Expr) (
 }
 
 // leaf evaluates a test that rowsOf does not serve.
-func (f *filter) leaf(s *segment.Segment, e *plan.Expr) (segment.Bitmap, error) {
+func (f *Filter) leaf(s *segment.Segment, e *plan.Expr) (segment.Bitmap, error) {
 	n := s.Footer.Rows
 	out := segment.NewBitmap(n)
 	i, ok := f.fields[e.Field]
@@ -146,7 +169,7 @@ func (f *filter) leaf(s *segment.Segment, e *plan.Expr) (segment.Bitmap, error) 
 }
 
 // lists tests a column of many values a row.
-func (f *filter) lists(s *segment.Segment, c *segment.Column, e *plan.Expr, out segment.Bitmap) error {
+func (f *Filter) lists(s *segment.Segment, c *segment.Column, e *plan.Expr, out segment.Bitmap) error {
 	d := &c.Dict
 	if c.Meta.Kind == segment.KindToken {
 		d = &c.Folded
@@ -199,7 +222,7 @@ func rowsWith[T uint8 | uint16 | uint32](data []T, starts []uint32, hit, out seg
 }
 
 // compile prepares the test of a leaf once.
-func (f *filter) compile(e *plan.Expr) (*pattern, error) {
+func (f *Filter) compile(e *plan.Expr) (*pattern, error) {
 	if p := f.patterns[e]; p != nil {
 		return p, nil
 	}
@@ -248,7 +271,7 @@ func star(yes bool) string {
 }
 
 // matching calls hit for the dictionary entries that a leaf accepts.
-func (f *filter) matching(s *segment.Segment, c *segment.Column, d *segment.Dict, e *plan.Expr, hit func(v uint32)) error {
+func (f *Filter) matching(s *segment.Segment, c *segment.Column, d *segment.Dict, e *plan.Expr, hit func(v uint32)) error {
 	p, err := f.compile(e)
 	if err != nil {
 		return err
@@ -294,7 +317,7 @@ func prefixed(d *segment.Dict, literal string, hit func(uint32)) {
 }
 
 // plain finds a literal at the end or anywhere.
-func (f *filter) plain(d *segment.Dict, p *pattern, hit func(uint32)) error {
+func (f *Filter) plain(d *segment.Dict, p *pattern, hit func(uint32)) error {
 	lit := []byte(p.literal)
 	switch {
 	case len(lit) == 0:
@@ -429,7 +452,7 @@ const maxMemo = 4 << 20
 
 // withWords finds the entries that hold any of the words. A text of several
 // parts holds the words of its parts: separators belong to no word.
-func (f *filter) withWords(s *segment.Segment, c *segment.Column, words []string, hit func(uint32)) error {
+func (f *Filter) withWords(s *segment.Segment, c *segment.Column, words []string, hit func(uint32)) error {
 	if len(words) == 0 {
 		return nil
 	}
@@ -453,7 +476,7 @@ func (f *filter) withWords(s *segment.Segment, c *segment.Column, words []string
 }
 
 // scanWords is withWords without an index.
-func (f *filter) scanWords(d *segment.Dict, words []string, found segment.Bitmap) {
+func (f *Filter) scanWords(d *segment.Dict, words []string, found segment.Bitmap) {
 	want := make(map[string]bool, len(words))
 	look := make([]segment.Word, 0, len(words))
 	for _, w := range words {
