@@ -29,7 +29,9 @@ func (s *scene) accesses(code *instruction) []Access {
 	size := max(code.memSize, 0)
 	for i := range code.operands {
 		o := &code.operands[i]
-		if !o.memory || code.op == "lea" {
+		// What a mask leaves of an operand is unknown; minidump-stackwalk then has
+		// no access at all.
+		if !o.memory || code.op == "lea" || o.masked && !s.in.Best {
 			continue
 		}
 		address, null, ok := s.address(o)

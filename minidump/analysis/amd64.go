@@ -21,6 +21,7 @@ type instruction struct {
 type operand struct {
 	register     string
 	memory       bool
+	masked       bool   // elements that a mask leaves out are not touched
 	base, index  string // "" if there is none
 	scale        uint8
 	displacement int64

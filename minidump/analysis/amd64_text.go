@@ -14,11 +14,12 @@ var (
 // render fills the operands into a row's text.
 func (d *decoder) render(f *form) *instruction {
 	i := &instruction{memSize: int(f.size)}
+	d.unit = f.size
 	text := f.text
 	// 90 is nop; only with REX.B does it exchange anything.
 	if d.table == 1 && d.opcode == 0x90 && d.bb == 0 {
 		text, i.memSize = "nop", 0
-		if d.rep == 0xf3 {
+		if d.rep == 0xf3 && d.best {
 			text = "pause"
 		}
 	}
@@ -49,6 +50,7 @@ func (d *decoder) render(f *form) *instruction {
 	for operands != "" {
 		var one string
 		one, operands, _ = strings.Cut(operands, ", ")
+		d.first = len(i.operands) == 0
 		shown, o := d.operand(one)
 		out.WriteString(separator)
 		out.WriteString(shown)
@@ -63,8 +65,10 @@ func (d *decoder) render(f *form) *instruction {
 func (d *decoder) operand(text string) (string, operand) {
 	label, place, bracket := strings.Cut(text, " ")
 	switch {
-	case bracket && place == "{m}":
-		return label + " " + d.segment + d.memory.String(), d.memory
+	case bracket && strings.HasPrefix(place, "{m"):
+		m, rest := d.place(place)
+		m.masked = d.mask != 0 && strings.HasPrefix(rest, "{k")
+		return label + " " + d.segment + m.String() + d.decoration(rest), m
 	case bracket && strings.Contains(place, "["):
 		return d.implied(label, place)
 	case !strings.HasPrefix(text, "{"):
@@ -81,8 +85,48 @@ func (d *decoder) operand(text string) (string, operand) {
 		r := "st(" + strconv.Itoa(int(d.modrm&7)) + ")"
 		return r, operand{register: r}
 	}
+	end := strings.IndexByte(text, '}')
 	r := d.register(text[1:])
-	return r, operand{register: r}
+	return r + d.decoration(text[end+1:]), operand{register: r}
+}
+
+// place is the memory operand at a place such as {m}, and what is behind that. In
+// {m4} a displacement of one byte counts in units of 4 bytes; in {mx} the index
+// is a vector register.
+func (d *decoder) place(text string) (m operand, rest string) {
+	m = d.memory
+	kind, rest, _ := strings.Cut(text[len("{m"):], "}")
+	unit := int64(d.unit)
+	switch {
+	case kind == "":
+	case kind[0] >= '0' && kind[0] <= '9':
+		unit = int64(kind[0] - '0')
+	case d.indexed:
+		m.index = kind + "mm" + strconv.Itoa(int(d.index|d.high))
+	}
+	if d.short8 && d.table >= mapEVEX && d.table != map3D {
+		m.displacement *= unit
+	}
+	return m, rest
+}
+
+// decoration is what stands behind an operand: masks, and words of the row.
+func (d *decoder) decoration(text string) string {
+	switch {
+	case text == "":
+		return ""
+	case strings.HasPrefix(text, "{k"):
+		_, rest, _ := strings.Cut(text, "}")
+		if d.mask == 0 {
+			return rest
+		}
+		s := "{k" + strconv.Itoa(int(d.mask)) + "}"
+		if d.zero {
+			s += "{z}"
+		}
+		return s + rest
+	}
+	return text
 }
 
 // implied is a memory operand that is part of the instruction: [rdi] of a
@@ -133,7 +177,7 @@ func signed(v int64, plus string) string {
 }
 
 // register names the register of a place: g the one in ModRM.reg, e in
-// ModRM.rm, o in the opcode, v in VEX.vvvv, 4 in the high half of a constant;
+// ModRM.rm, o in the opcode, v in VEX.vvvv, a in EVEX.aaa, 4 in the high half of a constant;
 // then its kind.
 func (d *decoder) register(place string) string {
 	var n byte
@@ -142,10 +186,17 @@ func (d *decoder) register(place string) string {
 		n = d.modrm>>3&7 | d.r
 	case 'e':
 		n = d.modrm&7 | d.bb
+		// minidump-stackwalk does not look at EVEX.X where the register is the one
+		// that is written.
+		if k := place[1]; d.table >= mapEVEX && (k == 'x' || k == 'y' || k == 'z') && (d.best || !d.first) {
+			n |= d.x << 1
+		}
 	case 'o':
 		n = d.opcode&7 | d.bb
 	case 'v':
-		n = d.vector
+		n = d.vector | d.high
+	case 'a':
+		n = d.mask
 	case '4':
 		n = d.constants[0] >> 4
 	}
@@ -158,6 +209,10 @@ func (d *decoder) register(place string) string {
 		return "xmm" + strconv.Itoa(int(n))
 	case 'y':
 		return "ymm" + strconv.Itoa(int(n))
+	case 'z':
+		return "zmm" + strconv.Itoa(int(n))
+	case 'k':
+		return "k" + strconv.Itoa(int(n))
 	case 'm':
 		return "mm" + strconv.Itoa(int(n&7))
 	case 's':

@@ -120,7 +120,7 @@ func (s *scene) instruction() {
 		s.arm64(bytes)
 		return
 	}
-	code := decode(bytes)
+	code := decode(bytes, s.in.Best)
 	if code == nil {
 		return
 	}

@@ -21,7 +21,7 @@ func TestDecodeText(t *testing.T) {
 		{"\x0f\x0b", "ud2"},
 		{"\xc6\x04\x25\x42\x00\x00\x80\x01", "mov byte [0x80000042], 0x1"},
 	} {
-		i := decode([]byte(c.code))
+		i := decode([]byte(c.code), false)
 		if i == nil {
 			t.Errorf("% x: not decoded, want %q", c.code, c.want)
 			continue
@@ -30,7 +30,7 @@ func TestDecodeText(t *testing.T) {
 			t.Errorf("% x: got %q, want %q", c.code, i.text, c.want)
 		}
 	}
-	if i := decode([]byte("\x48\x8b")); i != nil {
+	if i := decode([]byte("\x48\x8b"), false); i != nil {
 		t.Errorf("a truncated instruction gives %q", i.text)
 	}
 }

@@ -128,6 +128,13 @@ func TestPeerInstructions(t *testing.T) {
 // operands.
 func randomCode(r *rand.Rand) []byte {
 	var b []byte
+	if r.IntN(6) == 0 { // EVEX, with fields that there may be nothing for at rest
+		b = append(b, 0x62, byte(r.IntN(16))<<4|byte(1+r.IntN(3)), byte(r.IntN(2))<<7|0x7c|byte(r.IntN(4)), byte(r.IntN(16))<<4|8|byte(r.IntN(8)))
+		for range 14 {
+			b = append(b, byte(r.IntN(256)))
+		}
+		return b
+	}
 	switch r.IntN(8) {
 	case 0:
 		b = append(b, 0x66)
