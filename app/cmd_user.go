@@ -8,8 +8,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"mayday/app/command"
-	"mayday/app/config"
-	"mayday/app/fault"
 	"mayday/storage/catalog"
 )
 
@@ -125,53 +123,5 @@ func userList(c *cli.Context) error {
 			fmt.Fprintf(t, "%s\t%s\t%s\n", u.Email, orNone(u.Permissions.String()), u.Created.Format(time.DateOnly))
 		}
 		return t.Flush()
-	})
-}
-
-func cmdToken() *cli.Command {
-	return &cli.Command{
-		Name:  "token",
-		Usage: "make API tokens",
-		Subcommands: []*cli.Command{{
-			Name:  "create",
-			Usage: "make a token that carries exactly the named permissions and print it",
-			Description: "Prints the token, 32 hexadecimal digits on a line of its own; it cannot be had again. Works on the\n" +
-				"catalog below --data-dir, also while serve runs on it.",
-			Flags: append(command.ConfigFlags(),
-				&cli.StringFlag{Name: "user", Required: true, Usage: "`EMAIL` of the token's user"},
-				&cli.StringFlag{Name: "permissions", Usage: "`LIST` of permissions, by comma"},
-				&cli.StringFlag{Name: "key", Usage: "use these 32 hexadecimal `DIGITS`"},
-				&cli.StringFlag{Name: "notes", Usage: "what the token is for"},
-				&cli.IntFlag{Name: "upload-version", Usage: "`PROTOCOL`, 1 or 2, that upload clients of the token are told to speak; 0 is what the configuration says"},
-				&cli.StringFlag{Name: "quota", Value: "0", Usage: "most `BYTES` of symbols kept of the token's uploads, such as 10GiB; 0 is no limit"},
-				&cli.DurationFlag{Name: "life", Value: catalog.TokenLife, Usage: "how long the token is good"}),
-			Action: tokenCreate,
-		}},
-	}
-}
-
-func tokenCreate(c *cli.Context) error {
-	permissions, err := catalog.ParsePermissions(c.String("permissions"))
-	if err != nil {
-		return err
-	}
-	if c.Duration("life") <= 0 {
-		return fault.New(fault.Invalid, "--life %v is over before it begins", c.Duration("life"))
-	}
-	quota, err := config.ParseBytes(c.String("quota"))
-	if err != nil {
-		return fault.As(fault.Invalid, err, "--quota")
-	}
-	return withCatalog(c, func(db *catalog.DB) error {
-		key, err := db.CreateToken(c.Context, catalog.NewToken{
-			UploadVersion: c.Int("upload-version"), Quota: int64(quota),
-			User: c.String("user"), Permissions: permissions, Notes: c.String("notes"),
-			Life: c.Duration("life"), Key: c.String("key"), Operator: true,
-		})
-		if err != nil {
-			return err
-		}
-		fmt.Fprintln(c.App.Writer, key)
-		return nil
 	})
 }

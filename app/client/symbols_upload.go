@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5"
 	"encoding/hex"
@@ -13,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -41,12 +43,14 @@ func SymbolsUpload() *cli.Command {
 	return &cli.Command{
 		Name: "upload", ArgsUsage: "PATH…", Usage: "send debug symbols to a symbol server",
 		Description: "Sends each Breakpad symbol file (.sym) and each debug file (ELF, Mach-O, PE, PDB) that is named or lies\n" +
-			"below a named directory. Symbol files that the server has already are not sent again, and one that broke off\n" +
-			"goes on where it stopped, also when the command is run again. The token is also read from the environment variable MAYDAY_TOKEN.",
+			"below a named directory. Files that the server has already are not sent again, and one that broke off goes on\n" +
+			"where it stopped, also when the command is run again. The token is also read from the environment variable\n" +
+			"MAYDAY_TOKEN. Exit code 1 when the server does not take a file.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "url", Value: "http://127.0.0.1:8000", Usage: "`ADDRESS` of the server"},
 			&cli.StringFlag{Name: "token", Usage: "API `TOKEN` with the permission upload_symbols or upload_try_symbols"},
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: 4, Usage: "send `N` files at a time"},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "send nothing, print what the server lacks"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only what fails and the sum"},
 		},
 		Action: uploadSymbols,
@@ -56,7 +60,8 @@ func SymbolsUpload() *cli.Command {
 // symbolUpload is one run of the command.
 type symbolUpload struct {
 	url, token string
-	quiet      bool
+	quiet, dry bool
+	out        io.Writer
 	client     *http.Client
 	journal    *journal
 	progress   *progress
@@ -67,7 +72,7 @@ type symbolUpload struct {
 // found is a file to send.
 type found struct {
 	path string
-	key  string // "" for a raw debug file
+	key  string // "" for a debug file that holds several
 	size int64
 	md5  string
 }
@@ -88,9 +93,9 @@ func uploadSymbols(c *cli.Context) error {
 	if token == "" {
 		return command.Usage("symbols upload needs --token or MAYDAY_TOKEN")
 	}
-	u := &symbolUpload{url: strings.TrimRight(c.String("url"), "/"), token: token, quiet: c.Bool("quiet"), client: &http.Client{}}
+	u := &symbolUpload{url: strings.TrimRight(c.String("url"), "/"), token: token, quiet: c.Bool("quiet"), dry: c.Bool("dry-run"), out: c.App.Writer, client: &http.Client{}}
 	u.journal, u.progress = openJournal(u.url), newProgress(c.App.ErrWriter, u.quiet)
-	var syms, raw []found
+	var keyed, raw []found
 	for _, arg := range c.Args().Slice() {
 		err := filepath.WalkDir(arg, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() {
@@ -104,7 +109,7 @@ func uploadSymbols(c *cli.Context) error {
 				return fault.New(fault.Invalid, "%s: neither a symbol file nor a debug file", path)
 			case f == nil:
 			case f.key != "":
-				syms = append(syms, *f)
+				keyed = append(keyed, *f)
 			default:
 				raw = append(raw, *f)
 			}
@@ -114,27 +119,50 @@ func uploadSymbols(c *cli.Context) error {
 			return fault.Wrap(err, "%s", arg)
 		}
 	}
+	keyed = slices.CompactFunc(sortedByKey(keyed), func(a, b found) bool { return a.key == b.key && a.md5 == b.md5 })
 	defer u.progress.end()
-	for _, f := range append(syms[:len(syms):len(syms)], raw...) {
+	for _, f := range append(keyed[:len(keyed):len(keyed)], raw...) {
 		u.progress.expect(1, f.size)
 	}
-	for len(syms) > 0 {
-		n := min(len(syms), uploadBatch)
-		if err := u.batch(c.Context, syms[:n], c.Int("jobs")); err != nil {
+	for list := range slices.Chunk(keyed, uploadBatch) {
+		if err := u.batch(c.Context, list, c.Int("jobs")); err != nil {
 			return err
 		}
-		syms = syms[n:]
 	}
 	group, ctx := errgroup.WithContext(c.Context)
 	group.SetLimit(c.Int("jobs"))
 	for _, f := range raw {
+		if u.dry {
+			u.would(f)
+			continue
+		}
 		group.Go(func() error { return fault.Wrap(u.sendRaw(ctx, f), "%s", f.path) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.App.Writer, "%d files sent (%d bytes), %d were there already\n", u.sent.Load(), u.bytes.Load(), u.had.Load())
+	u.progress.end()
+	what := "sent"
+	if u.dry {
+		what = "would be sent"
+	}
+	fmt.Fprintf(c.App.Writer, "%d files %s (%d bytes), %d were there already\n", u.sent.Load(), what, u.bytes.Load(), u.had.Load())
 	return nil
+}
+
+func sortedByKey(list []found) []found {
+	slices.SortStableFunc(list, func(a, b found) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.md5, b.md5)) })
+	return list
+}
+
+// would prints what a dry run does not do.
+func (u *symbolUpload) would(f found) {
+	u.sent.Add(1)
+	u.bytes.Add(f.size)
+	u.progress.add(f.size, 1)
+	if !u.quiet {
+		fmt.Fprintf(u.out, "%s: would be sent, %d bytes\n", f.path, f.size)
+	}
 }
 
 // lookAt finds out whether a file is worth sending, and as what; nil when not.
@@ -149,13 +177,17 @@ func lookAt(path string) (*found, error) {
 		return nil, fault.As(fault.Invalid, err, "open")
 	}
 	if !strings.HasSuffix(path, ".sym") {
-		if _, err := binary.Identify(f, info.Size()); err != nil {
+		parts, err := binary.Identify(f, info.Size())
+		switch {
+		case err != nil:
 			return nil, nil // some other file
+		case len(parts) != 1:
+			return &found{path: path, size: info.Size()}, nil
 		}
-		return &found{path: path, size: info.Size()}, nil
+		sum, size, err := contentHash(f, path)
+		return &found{path: path, key: parts[0].Key(filepath.Base(path)), size: size, md5: sum}, err
 	}
-	sum := md5.New()
-	first := sym.NewScanner(io.TeeReader(io.LimitReader(f, 4096), sum))
+	first := sym.NewScanner(io.LimitReader(f, 4096))
 	if !first.Scan() || first.Record().Kind != sym.KindModule {
 		return nil, fault.New(fault.Malformed, "%s does not begin with a MODULE record", path)
 	}
@@ -164,15 +196,17 @@ func lookAt(path string) (*found, error) {
 	if !ok {
 		return nil, fault.New(fault.Malformed, "%s has the unusable debug id %q", path, r.ModuleID)
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, fault.As(fault.Unavailable, err, "read %s", path)
+	sum, size, err := contentHash(f, path)
+	return &found{path: path, key: key, size: size, md5: sum}, err
+}
+
+// contentHash reads a file from its start.
+func contentHash(f *os.File, path string) (sum string, size int64, err error) {
+	h := md5.New()
+	if _, err = f.Seek(0, io.SeekStart); err == nil {
+		size, err = io.Copy(h, f)
 	}
-	sum.Reset()
-	n, err := io.Copy(sum, f)
-	if err != nil {
-		return nil, fault.As(fault.Unavailable, err, "read %s", path)
-	}
-	return &found{path: path, key: key, size: n, md5: hex.EncodeToString(sum.Sum(nil))}, nil
+	return hex.EncodeToString(h.Sum(nil)), size, fault.As(fault.Unavailable, err, "read %s", path)
 }
 
 // call does one request and decodes its answer into out; an answer that is no
@@ -223,8 +257,10 @@ func (u *symbolUpload) batch(ctx context.Context, files []found, jobs int) error
 		MD5  string `json:"md5_hash"`
 	}
 	var request struct {
-		Files []announced `json:"files"`
+		Files  []announced `json:"files"`
+		DryRun bool        `json:"dry_run,omitempty"`
 	}
+	request.DryRun = u.dry
 	for _, f := range files {
 		request.Files = append(request.Files, announced{f.key, f.size, f.md5})
 	}
@@ -255,6 +291,10 @@ func (u *symbolUpload) batch(ctx context.Context, files []found, jobs int) error
 			u.had.Add(1)
 			u.progress.add(files[i].size, 1)
 		case "upload":
+			if u.dry {
+				u.would(files[i])
+				continue
+			}
 			group.Go(func() error { return u.send(ctx, files[i], a.Action.URL, a.Action.Encoding == "gzip") })
 		default:
 			group.Go(func() error { return fault.New(fault.Invalid, "%s: %s", files[i].path, a.Action.Msg) })

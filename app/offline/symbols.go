@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -15,64 +16,59 @@ import (
 	"mayday/symbols"
 	"mayday/symbols/cache"
 	"mayday/symbols/lookup"
+	"mayday/symbols/quality"
 	"mayday/symbols/sym"
+)
+
+// The faults that reading every record finds, beside those of package quality.
+const (
+	badRecords = "bad-records"
+	strict     = "strict"
 )
 
 // SymbolsCheck is the command symbols check: judges symbol files, for build pipelines.
 func SymbolsCheck() *cli.Command {
 	return &cli.Command{
 		Name: "check", ArgsUsage: "PATH…", Usage: "check the quality of symbol files",
-		Description: "Reads each .sym file, and those below each directory, and prints what is wrong with it: lines that cannot\n" +
-			"be read, no functions, no lines, no unwind information, a missing or zero id, an id other than that of the\n" +
-			"directory it lies in, an end in the middle of a line. Exit code 1 when something is wrong, which fails a build.",
+		Description: "Reads each .sym file, and those below each directory, and prints what is wrong with it, a fault a line, in the\n" +
+			"words that the symbol server has for it: " + strings.Join(quality.Codes(), ", ") + ".\n" +
+			"A file below NAME/ID/ is to have that name and id. Every record is read too: bad-records are lines that cannot be,\n" +
+			"strict is a line for which minidump-stackwalk refuses the file. Exit code 1 when something is wrong, which fails\n" +
+			"a build.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only files with faults"},
-			&cli.StringSliceFlag{Name: "allow", Usage: "accept the `FAULT` no-cfi, no-lines, no-functions or strict; may be repeated"},
+			&cli.StringSliceFlag{Name: "allow", Usage: "accept the `FAULT`; may be repeated"},
 		},
 		Action: checkSymbols,
 	}
 }
 
-// symbolFault is one thing that is wrong with a symbol file.
-type symbolFault struct{ code, text string }
-
 func checkSymbols(c *cli.Context) error {
 	if c.NArg() == 0 {
 		return command.Usage("symbols check takes files or directories")
 	}
-	allowed := map[string]bool{}
+	codes := append(quality.Codes(), badRecords, strict)
 	for _, a := range c.StringSlice("allow") {
-		switch a {
-		case "no-cfi", "no-lines", "no-functions", "strict":
-			allowed[a] = true
-		default:
-			return command.Usage("--allow %q is none of no-cfi, no-lines, no-functions, strict", a)
+		if !slices.Contains(codes, a) {
+			return command.Usage("--allow %q is none of %s", a, strings.Join(codes, ", "))
 		}
 	}
 	files, faulty := 0, 0
 	for _, arg := range c.Args().Slice() {
 		err := eachSymbolFile(arg, func(path string) error {
 			files++
-			t, err := readSymbols(path)
+			sum, faults, err := judge(path)
 			if err != nil {
 				return err
 			}
-			faults := symbolFaults(t, path)
-			n := 0
+			faults = slices.DeleteFunc(faults, func(f quality.Fault) bool { return slices.Contains(c.StringSlice("allow"), f.Code) })
 			for _, f := range faults {
-				if !allowed[f.code] {
-					n++
-					fmt.Fprintf(c.App.Writer, "%s: %s: %s\n", path, f.code, f.text)
-				}
+				fmt.Fprintf(c.App.Writer, "%s: %s: %s\n", path, f.Code, f.Text)
 			}
-			if n > 0 {
+			if len(faults) > 0 {
 				faulty++
-				return nil
-			}
-			if !c.Bool("quiet") {
-				k := t.Counts()
-				fmt.Fprintf(c.App.Writer, "%s: ok: %s %s, %d functions, %d lines, %d inlined calls, %d publics, %d unwind records\n",
-					path, t.Module().Name, t.Module().ID, k.Funcs, k.Lines, k.Inlines, k.Publics, k.CFIInits+k.Wins)
+			} else if !c.Bool("quiet") {
+				fmt.Fprintf(c.App.Writer, "%s: ok: %s\n", path, sum)
 			}
 			return nil
 		})
@@ -87,6 +83,47 @@ func checkSymbols(c *cli.Context) error {
 		return cli.Exit(fmt.Sprintf("%d of %d symbol files have faults", faulty, files), command.ExitFailed)
 	}
 	return nil
+}
+
+// judge reads a symbol file and says what it holds and what is wrong with it.
+func judge(path string) (sum string, faults []quality.Fault, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", nil, fault.As(fault.Invalid, err, "symbols")
+	}
+	defer f.Close()
+	var checker quality.Checker
+	t, err := lookup.Read(io.TeeReader(f, &checker))
+	if err == nil {
+		_, err = io.Copy(&checker, f) // what the reader left
+	}
+	if err != nil {
+		return "", nil, fault.Wrap(err, "%s", path)
+	}
+	faults = checker.Faults(keptUnder(path))
+	v, k := t.Verdict(), t.Counts()
+	if v.Skipped > 0 {
+		faults = append(faults, quality.Fault{Code: badRecords, Text: fmt.Sprintf("%d lines cannot be read: %s", v.Skipped, numbers(v.SkippedLines, v.Skipped))})
+	} else if v.Strict != 0 {
+		faults = append(faults, quality.Fault{Code: strict, Text: fmt.Sprintf("line %d: minidump-stackwalk refuses the file for this line", v.Strict)})
+	}
+	return fmt.Sprintf("%s %s, %d functions, %d lines, %d inlined calls, %d publics, %d unwind records",
+		t.Module().Name, t.Module().ID, k.Funcs, k.Lines, k.Inlines, k.Publics, k.CFIInits+k.Wins), faults, nil
+}
+
+// keptUnder is the debug file and debug id that a file NAME/ID/FILE.sym is kept
+// under; "" when it does not lie in such folders.
+func keptUnder(path string) (debugFile, debugID string) {
+	full, err := filepath.Abs(path)
+	if err != nil {
+		return "", ""
+	}
+	dir := filepath.Dir(full)
+	id, ok := symbols.NormalizeDebugID(filepath.Base(dir))
+	if !ok || len(filepath.Base(dir)) <= 32 {
+		return "", ""
+	}
+	return filepath.Base(filepath.Dir(dir)), id
 }
 
 // eachSymbolFile calls f for a file, or for the .sym files below a directory.
@@ -114,50 +151,6 @@ func readSymbols(path string) (*lookup.Table, error) {
 	defer f.Close()
 	t, err := lookup.Read(f)
 	return t, fault.Wrap(err, "%s", path)
-}
-
-// symbolFaults lists what is wrong with a symbol file.
-func symbolFaults(t *lookup.Table, path string) []symbolFault {
-	var out []symbolFault
-	add := func(code, format string, args ...any) {
-		out = append(out, symbolFault{code, fmt.Sprintf(format, args...)})
-	}
-	m, v, k := t.Module(), t.Verdict(), t.Counts()
-	id, ok := symbols.NormalizeDebugID(m.ID)
-	switch {
-	case v.Lines == 0:
-		add("empty", "the file is empty")
-		return out
-	case !m.Found:
-		add("no-module", "there is no MODULE record")
-	case !ok:
-		add("bad-id", "%q is no debug id", m.ID)
-	}
-	// A store keeps FILE/ID/FILE.sym.
-	parent := filepath.Base(filepath.Dir(path))
-	if stored, isID := symbols.NormalizeDebugID(parent); isID && len(parent) > 32 && ok && stored != id {
-		add("wrong-id", "MODULE says %s, the directory %s", m.ID, parent)
-	}
-	if v.Skipped > 0 {
-		add("bad-lines", "%d lines cannot be read: %s", v.Skipped, numbers(v.SkippedLines, v.Skipped))
-	}
-	if v.Strict != 0 && v.Skipped == 0 {
-		what := "minidump-stackwalk refuses the file for this line"
-		if v.Strict == v.Lines {
-			what += ", the last: is the file cut off?"
-		}
-		add("strict", "line %d: %s", v.Strict, what)
-	}
-	if k.Funcs == 0 && k.Publics == 0 {
-		add("no-functions", "there is no FUNC and no PUBLIC record")
-	}
-	if k.Funcs > 0 && k.Lines == 0 {
-		add("no-lines", "no function has lines")
-	}
-	if k.CFIInits+k.Wins == 0 {
-		add("no-cfi", "there is no STACK record to unwind by")
-	}
-	return out
 }
 
 // numbers lists the first numbers of many.

@@ -106,8 +106,33 @@ func (c *DB) Token(ctx context.Context, key string) (Token, error) {
 }
 
 // Tokens lists the tokens of a user, newest first, without their text.
-func (c *DB) Tokens(ctx context.Context, userID int64) (out []Token, err error) {
-	rows, err := c.sql.QueryContext(ctx, `SELECT id, permissions, notes, upload_version, quota, created, expires FROM tokens WHERE user_id = ? ORDER BY created DESC`, userID)
+func (c *DB) Tokens(ctx context.Context, userID int64) ([]Token, error) {
+	return c.tokens(ctx, `WHERE t.user_id = ?`, userID)
+}
+
+// AllTokens lists the tokens of everybody, newest first.
+func (c *DB) AllTokens(ctx context.Context) ([]Token, error) { return c.tokens(ctx, "") }
+
+// FindToken finds a token by its number or its text, also one that is no longer
+// good; NotFound when there is none.
+func (c *DB) FindToken(ctx context.Context, what string) (Token, error) {
+	where, arg := `WHERE t.id = ?`, any(what)
+	if tokenKey.MatchString(what) {
+		where, arg = `WHERE t.digest = ?`, digest(what)
+	}
+	list, err := c.tokens(ctx, where, arg)
+	if err == nil && len(list) == 0 {
+		err = fault.New(fault.NotFound, "no token %.6q…: its number is wanted, or all of it", what)
+	}
+	if err != nil {
+		return Token{}, err
+	}
+	return list[0], nil
+}
+
+func (c *DB) tokens(ctx context.Context, where string, args ...any) (out []Token, err error) {
+	rows, err := c.sql.QueryContext(ctx, `SELECT t.id, t.permissions, t.notes, t.upload_version, t.quota, t.created, t.expires, u.id, u.email, u.active FROM tokens t JOIN users u ON u.id = t.user_id `+
+		where+` ORDER BY t.created DESC, t.id DESC`, args...)
 	if err != nil {
 		return nil, outcome(err, "list tokens")
 	}
@@ -115,7 +140,7 @@ func (c *DB) Tokens(ctx context.Context, userID int64) (out []Token, err error) 
 	for rows.Next() {
 		var t Token
 		var permissions, created, expires string
-		if err := rows.Scan(&t.ID, &permissions, &t.Notes, &t.UploadVersion, &t.Quota, &created, &expires); err != nil {
+		if err := rows.Scan(&t.ID, &permissions, &t.Notes, &t.UploadVersion, &t.Quota, &created, &expires, &t.User.ID, &t.User.Email, &t.User.Active); err != nil {
 			return nil, outcome(err, "read token")
 		}
 		t.Permissions, t.Created, t.Expires = stored(permissions), unstamp(created), unstamp(expires)

@@ -11,6 +11,7 @@ import (
 
 	"mayday/app/fault"
 	"mayday/storage/catalog"
+	"mayday/symbols/server/binary"
 	"mayday/symbols/server/spool"
 	"mayday/symbols/server/store"
 )
@@ -116,6 +117,14 @@ func (s *Server) placeUpload(ctx context.Context, p *spool.Part, f *catalog.Symb
 	if kind != "" && kind != "BREAKPAD" && kind != "SYMBOL_UPLOAD_TYPE_UNSPECIFIED" {
 		name, id, _, _ := store.Split(key)
 		key = name + "/" + id + "/" + name // kept as it is
+		size, err := p.Size()
+		if err != nil {
+			return "", err
+		}
+		parts, err := binary.Identify(p.File, size)
+		if err == nil && len(parts) == 1 && strings.EqualFold(parts[0].DebugID, id) {
+			key = parts[0].Key(name) // for debuggers, which ask by other ids
+		}
 	}
 	f.Key = key
 	there, err := s.keepInvited(ctx, p, f)

@@ -256,3 +256,52 @@ func (w *world) eventually(done func() bool) {
 		}
 	}
 }
+
+// A raw debug file that comes by version 2 or sym-upload-v2 is taken for what it
+// is where it comes under its own name and id; elsewhere it is a file.
+func TestRawFilesByThemselves(t *testing.T) {
+	w := start(t, func(o *server.Options) { o.Convert = &maker{} })
+	const buildID = "6162636465666768696A6B6C6D6E6F7071727374"
+	data := string(elfOf(true, true))
+	ask := func(dry bool, key string) map[string]any {
+		t.Helper()
+		a := w.do("POST", "/upload/v2/", "upload_symbols", strings.NewReader(fmt.Sprintf(`{"files":[{"key":%q,"size":%d,"md5_hash":%q}],"dry_run":%v}`, key, len(data), hash(data), dry)))
+		return a.json(t)["files"].([]any)[0].(map[string]any)["action"].(map[string]any)
+	}
+	send := func(key string) {
+		t.Helper()
+		if a := w.do("PUT", ask(false, key)["url"].(string), "", strings.NewReader(data)); a.status != 200 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+	}
+	key := "kite/" + buildID + "/kite"
+	if a := ask(true, key); a["type"] != "upload" || a["url"] != "" {
+		t.Errorf("a dry run: %v", a)
+	}
+	if n := w.do("GET", "/api/uploads/", "view_all_uploads", nil).json(t)["uploads"].([]any); len(n) != 0 {
+		t.Errorf("a dry run left %v", n)
+	}
+	send("sloop/" + buildID + "/other")
+	send("sloop/AB/sloop")
+	time.Sleep(50 * time.Millisecond)
+	if w.symbolText("sloop") != "" {
+		t.Error("symbols were made of a file under another name")
+	}
+	send(key)
+	w.eventually(func() bool { return w.symbolText("kite") != "" })
+	if a := ask(true, key); a["type"] != "skip" {
+		t.Errorf("%v", a)
+	}
+	if got := w.do("GET", "/buildid/"+buildID+"/executable", "", nil); got.status != 200 || string(got.body) != data {
+		t.Errorf("%d", got.status)
+	}
+	created := w.do("POST", "/v1/uploads:create?key=upload_symbols", "", nil).json(t)
+	if a := w.do("PUT", created["uploadUrl"].(string), "", strings.NewReader(data)); a.status != 200 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	complete := fmt.Sprintf(`{"symbol_id":{"debug_file":"yawl","debug_id":%q},"symbol_upload_type":"ELF"}`, elfID)
+	if a := w.do("POST", "/v1/uploads/"+created["uploadKey"].(string)+":complete?key=upload_symbols", "", strings.NewReader(complete)); a.status != 200 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	w.eventually(func() bool { return w.symbolText("yawl") != "" })
+}

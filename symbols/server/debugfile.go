@@ -43,7 +43,7 @@ func (s *Server) openBundle(ctx context.Context, u catalog.SymbolUpload, in *spo
 	}()
 	keys := map[string]bool{}
 	for _, f := range found.Files {
-		file, err := rawFile(f)
+		file, err := s.rawFile(f)
 		if err != nil {
 			return nil, err
 		}
@@ -51,7 +51,6 @@ func (s *Server) openBundle(ctx context.Context, u catalog.SymbolUpload, in *spo
 			return nil, fault.New(fault.Invalid, "%s holds two files %s", archive.Quote(in.Filename), archive.Quote(file.Key))
 		}
 		keys[file.Key] = true
-		file.Convert = s.o.Convert != nil && convert.Convertible(file.Kind)
 		r, size := f.ReaderAt, f.Size
 		b.Items = append(b.Items, &store.Item{File: file, Open: func() io.ReadCloser { return io.NopCloser(io.NewSectionReader(r, 0, size)) }})
 	}
@@ -66,22 +65,14 @@ func (s *Server) openBundle(ctx context.Context, u catalog.SymbolUpload, in *spo
 	return b, nil
 }
 
-// rawFile is the record of a raw debug file. A file with debug information
-// alone has an ending of its own: it has the ids of the program it belongs to,
-// often its name too, and must not take its place.
-func rawFile(f bundle.File) (catalog.SymbolFile, error) {
-	file := f.Name
-	switch {
-	case f.What.Kind == binary.Debuginfo && !strings.HasSuffix(file, ".debug") && !strings.HasSuffix(file, ".dbg"):
-		file += ".debug"
-	case f.What.Kind == binary.DSYM:
-		file += ".dwarf"
-	}
-	key, ok := store.Clean(f.Name + "/" + f.What.StoreID + "/" + file)
+// rawFile is the record of a raw debug file.
+func (s *Server) rawFile(f bundle.File) (catalog.SymbolFile, error) {
+	key, ok := store.Clean(f.What.Key(f.Name))
 	if !ok {
 		return catalog.SymbolFile{}, fault.New(fault.Invalid, "%s with id %q cannot be kept", archive.Quote(f.Path), f.What.StoreID)
 	}
-	out := catalog.SymbolFile{Key: key, Kind: f.What.Kind, DebugFile: f.Name, DebugID: strings.ToUpper(f.What.DebugID), CodeID: strings.ToUpper(f.What.CodeID)}
+	out := catalog.SymbolFile{Key: key, Kind: f.What.Kind, DebugFile: f.Name, DebugID: strings.ToUpper(f.What.DebugID), CodeID: strings.ToUpper(f.What.CodeID),
+		Convert: s.o.Convert != nil && convert.Convertible(f.What.Kind)}
 	if f.What.Kind != binary.PDB {
 		out.CodeFile = f.Name
 	}
@@ -89,6 +80,21 @@ func rawFile(f bundle.File) (catalog.SymbolFile, error) {
 		out.CodeFile = f.What.Name
 	}
 	return out, nil
+}
+
+// recognize finds out whether a file that came under a key of a client's choice
+// is the raw debug file that belongs there, and takes it for that.
+func (s *Server) recognize(r io.ReaderAt, size int64, f *catalog.SymbolFile) {
+	parts, err := binary.Identify(r, size)
+	if err != nil || len(parts) != 1 {
+		return
+	}
+	name, _, _, _ := store.Split(f.Key)
+	raw, err := s.rawFile(bundle.File{Name: name, Path: name, What: parts[0]})
+	if err != nil || raw.Key != f.Key {
+		return
+	}
+	f.Kind, f.DebugFile, f.DebugID, f.CodeFile, f.CodeID, f.Convert = raw.Kind, raw.DebugFile, raw.DebugID, raw.CodeFile, raw.CodeID, raw.Convert
 }
 
 // formKey is the key of a Breakpad symbol file that a form names.

@@ -15,6 +15,7 @@ import (
 	"mayday/app/fault"
 	"mayday/storage/catalog"
 	"mayday/symbols/server/archive"
+	"mayday/symbols/server/convert"
 	"mayday/symbols/server/spool"
 	"mayday/symbols/server/store"
 )
@@ -69,6 +70,9 @@ func (s *Server) uploadV2(c echo.Context) error {
 	}
 	var request struct {
 		Files *[]announced `json:"files"`
+		// DryRun has the client told what would be asked of it, and nothing else
+		// done: an extension of ours.
+		DryRun bool `json:"dry_run"`
 	}
 	if json.Unmarshal(body, &request) != nil || request.Files == nil {
 		return malformed
@@ -82,8 +86,10 @@ func (s *Server) uploadV2(c echo.Context) error {
 		return fault.New(fault.Invalid, "too many files")
 	}
 	u := catalog.SymbolUpload{UserID: caller.UserID, Email: caller.Email, TokenID: caller.TokenID, Protocol: protocolV2, Try: !caller.Has(catalog.UploadSymbols), Created: s.now()}
-	if u.ID, err = s.files.AddSymbolUpload(ctx, u); err != nil {
-		return err
+	if !request.DryRun {
+		if u.ID, err = s.files.AddSymbolUpload(ctx, u); err != nil {
+			return err
+		}
 	}
 	type answer struct {
 		Key    string `json:"key"`
@@ -107,14 +113,17 @@ func (s *Server) uploadV2(c echo.Context) error {
 	if invited == 0 {
 		u.Completed = s.now()
 	}
-	if err := s.files.FinishSymbolUpload(ctx, u, nil); err != nil {
-		return err
+	if !request.DryRun {
+		if err := s.files.FinishSymbolUpload(ctx, u, nil); err != nil {
+			return err
+		}
 	}
 	return c.JSON(http.StatusCreated, map[string]any{"id": u.ID, "created_at": u.Created.Unix(), "user": u.Email, "try_symbols": u.Try,
 		"upload_protocol": "gcs-resumable", "files": answers})
 }
 
-// invite says what is to be done with one file.
+// invite says what is to be done with one file. Of an upload that is not
+// recorded it only says so.
 func (s *Server) invite(c echo.Context, u catalog.SymbolUpload, f announced) (action, error) {
 	ctx := c.Request().Context()
 	key, ok := store.Clean(*f.Key)
@@ -141,7 +150,10 @@ func (s *Server) invite(c echo.Context, u catalog.SymbolUpload, f announced) (ac
 		file.Try = !same
 	}
 	if same {
-		return action{Type: "skip"}, s.files.RenewSymbolFile(ctx, key, file.Try, s.now())
+		return action{Type: "skip"}, s.renew(ctx, u, key, file.Try)
+	}
+	if u.ID == 0 {
+		return action{Type: "upload"}, nil
 	}
 	file.Updated = other
 	ticket, err := s.files.InviteSymbolFile(ctx, file)
@@ -154,6 +166,22 @@ func (s *Server) invite(c echo.Context, u catalog.SymbolUpload, f announced) (ac
 		a.Encoding = &encoding
 	}
 	return a, nil
+}
+
+// renew notes that a client has a file that is kept already.
+func (s *Server) renew(ctx context.Context, u catalog.SymbolUpload, key string, try bool) error {
+	if u.ID == 0 {
+		return nil
+	}
+	if err := s.files.RenewSymbolFile(ctx, key, try, s.now()); err != nil || s.convert == nil || store.Packed(key) {
+		return err
+	}
+	f, err := s.files.SymbolFileByKey(ctx, key, try)
+	if err != nil || !convert.Convertible(f.Kind) {
+		return err
+	}
+	defer s.convert.Wake()
+	return s.files.RenewConversion(ctx, f, u.ID, s.now())
 }
 
 var ticketText = regexp.MustCompile(`^[0-9a-f]{32}$`)
@@ -258,6 +286,9 @@ func (s *Server) keepInvited(ctx context.Context, p *spool.Part, f *catalog.Symb
 	}
 	want := *f
 	f.DebugFile, f.DebugID = "", ""
+	if !store.Packed(f.Key) {
+		s.recognize(p.File, size, f)
+	}
 	i, err := part(p.File, size, *f)
 	if err != nil {
 		return false, err
@@ -288,6 +319,9 @@ func (s *Server) keepInvited(ctx context.Context, p *spool.Part, f *catalog.Symb
 	}
 	if err := s.files.CompleteSymbolFile(ctx, *f); err != nil {
 		return false, err
+	}
+	if f.Convert && s.convert != nil {
+		s.convert.Wake()
 	}
 	return i.Skip, s.arrived(ctx, *f)
 }

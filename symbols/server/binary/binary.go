@@ -43,6 +43,20 @@ type Identity struct {
 	Offset, Size int64
 }
 
+// Key is where symbol servers keep the file of a name: <name>/<id>/<file>. One
+// with debug information alone has an ending of its own: it has the ids of the
+// program it belongs to, often its name too, and must not take its place.
+func (i Identity) Key(name string) string {
+	file := name
+	switch {
+	case i.Kind == Debuginfo && !strings.HasSuffix(file, ".debug") && !strings.HasSuffix(file, ".dbg"):
+		file += ".debug"
+	case i.Kind == DSYM:
+		file += ".dwarf"
+	}
+	return name + "/" + strings.ToUpper(i.StoreID) + "/" + file
+}
+
 // Magic reports whether a file that begins so may be one that Identify knows.
 // 16 bytes tell.
 func Magic(head []byte) bool {
