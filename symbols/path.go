@@ -54,21 +54,19 @@ func plainPath(p string) bool {
 	if len(p) > 1 && isLetter(p[0]) && p[1] == ':' {
 		return false
 	}
-	for i := 0; i < len(p); i++ {
-		switch p[i] {
-		case '\\':
-			return false
-		case '/':
-			if i+1 == len(p) || p[i+1] == '/' || p[i+1] == '.' {
-				return false
-			}
-		case '.':
-			if i == 0 {
-				return false
-			}
-		}
+	if p[0] == '.' || strings.IndexByte(p, '\\') >= 0 {
+		return false
 	}
-	return true
+	for {
+		i := strings.IndexByte(p, '/')
+		switch {
+		case i < 0:
+			return true
+		case i+1 == len(p) || p[i+1] == '/' || p[i+1] == '.':
+			return false
+		}
+		p = p[i+1:]
+	}
 }
 
 func isWindowsPath(p string) bool {

@@ -15,8 +15,8 @@ type View struct {
 	reading symbols.Reading
 }
 
-// unknownName stands for an empty name in the symbolicate reading.
-const unknownName = "<unknown>"
+// UnknownName stands for an empty name in the symbolicate reading.
+const UnknownName = "<unknown>"
 
 // Corrupt reports whether the file breaks the rules of the reading: in parity
 // a line that the strict grammar refuses, after which nothing is found; in the
@@ -72,7 +72,7 @@ func (v View) Function(offset uint64) (symbols.Function, bool) {
 func (v View) function(h *Hit, s *Scratch) symbols.Function {
 	name := v.t.name(ref(h.Name), s)
 	if name == "" && v.reading == symbols.Symbolicate {
-		name = unknownName
+		name = UnknownName
 	}
 	return symbols.Function{Name: name, Address: h.Address, Size: h.Size, ParamSize: h.ParamSize, Public: h.Public, Multiple: h.Multiple}
 }
@@ -163,11 +163,17 @@ func (t *Table) origin(id uint32, s *Scratch) (string, bool) {
 	}
 	name := t.name(ref(at), s)
 	if t.oldInlines {
-		if n, rest, ok := strings.Cut(name, " "); ok && strings.Trim(n, "-0123456789") == "" {
-			name = rest
-		}
+		name = WithoutFile(name)
 	}
 	return name, true
+}
+
+// WithoutFile cuts the file number before the name of an origin.
+func WithoutFile(name string) string {
+	if n, rest, ok := strings.Cut(name, " "); ok && strings.Trim(n, "-0123456789") == "" {
+		return rest
+	}
+	return name
 }
 
 // CFI finds the STACK CFI records that cover offset.

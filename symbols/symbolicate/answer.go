@@ -1,12 +1,17 @@
 package symbolicate
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"mayday/symbols"
+	"mayday/symbols/lookup"
 )
 
 // The answers are written by hand: they are the bulk of the work of a request
@@ -29,12 +34,13 @@ func (s *session) appendV5(b []byte, jobs []Job, debug *debugInfo) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
+		s.use(&jobs[i])
 		b = append(b, `{"stacks":[`...)
 		for k, stack := range jobs[i].Stacks {
 			if k > 0 {
 				b = append(b, ',')
 			}
-			b = s.appendStack(b, &jobs[i], stack, Options{})
+			b = s.appendStack(b, stack, Options{})
 		}
 		b = append(b, `],"found_modules":`...)
 		b = s.appendFound(b, &jobs[i])
@@ -75,65 +81,187 @@ func appendState(b []byte, state *bool) []byte {
 }
 
 // appendStack writes the frames of one stack.
-func (s *session) appendStack(b []byte, j *Job, stack []Frame, o Options) []byte {
+func (s *session) appendStack(b []byte, stack []Frame, o Options) []byte {
 	b = append(b, '[')
 	for i, f := range stack {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendFrame(b, i, f, s.look(j, f, o.Adjust && i > 0))
+		b = s.appendFrame(b, i, f, o.Adjust && i > 0)
 	}
 	return append(b, ']')
 }
 
-func appendFrame(b []byte, i int, f Frame, a answer) []byte {
+// appendFrame writes a frame; caller says that the offset is where a call
+// returns to.
+func (s *session) appendFrame(b []byte, i int, f Frame, caller bool) []byte {
 	b = append(b, `{"frame":`...)
 	b = strconv.AppendInt(b, int64(i), 10)
-	b = append(b, `,"module":`...)
-	b = appendString(b, a.module)
-	b = append(b, `,"module_offset":"`...)
-	b = append(b, f.offset()...)
+	m := &s.none
+	if f.Module >= 0 {
+		m = &s.job[f.Module]
+	}
+	found := s.resolve(m, f, caller)
+	b = append(b, m.text...)
+	if f.Unknown {
+		return append(b, `-0x1"}`...)
+	}
+	b = append(b, "0x"...)
+	b = appendHex(b, f.Offset)
+	if !found {
+		return append(b, `"}`...)
+	}
+	h, o := &s.hit, m.open
+	b = append(b, `","function":`...)
+	b, _ = s.appendText(b, o, textFunction, lookup.Text(h.Name))
+	b = append(b, `,"function_offset":"0x`...)
+	b = appendHex(b, f.Offset-h.Address)
 	b = append(b, '"')
-	if !a.found {
+	n := len(h.Calls)
+	if n == 0 {
+		b = s.appendSource(b, o, h.File, h.Line, h.HasLine)
 		return append(b, '}')
 	}
-	b = append(b, `,"function":`...)
-	b = appendString(b, a.Name)
-	b = append(b, `,"function_offset":"0x`...)
-	b = strconv.AppendUint(b, f.Offset-a.Address, 16)
-	b = append(b, '"')
-	b = appendSource(b, a.File, a.Line, a.HasFile)
-	for k, in := range a.Inlines {
-		if k == 0 {
-			b = append(b, `,"inlines":[`...)
+	// The function is where the outermost call stands, the innermost one has
+	// the line of the code.
+	b = s.appendSource(b, o, h.Calls[0].File, h.Calls[0].Line, true)
+	b = append(b, `,"inlines":[`...)
+	for k := n - 1; k >= 0; k-- {
+		b = append(b, `{"function":`...)
+		if at, ok := o.view.Origin(h.Calls[k].Origin); ok {
+			b, _ = s.appendText(b, o, textOrigin, at)
 		} else {
-			b = append(b, ',')
+			b = append(b, `""`...)
 		}
-		b = appendInline(b, in)
+		if k == n-1 {
+			b = s.appendSource(b, o, h.File, h.Line, h.HasLine)
+		} else {
+			b = s.appendSource(b, o, h.Calls[k+1].File, h.Calls[k+1].Line, true)
+		}
+		b = append(b, "},"...)
 	}
-	if len(a.Inlines) > 0 {
-		b = append(b, ']')
-	}
+	b[len(b)-1] = ']'
 	return append(b, '}')
 }
 
-func appendInline(b []byte, in symbols.Inline) []byte {
-	b = append(b, `{"function":`...)
-	b = appendString(b, in.Function)
-	b = appendSource(b, in.File, in.Line, in.HasFile)
-	return append(b, '}')
-}
-
-// appendSource writes file and line; the line only if it is known.
-func appendSource(b []byte, file string, line uint32, have bool) []byte {
+// appendSource writes file and line, if they are known; the line only if it is
+// not 0.
+func (s *session) appendSource(b []byte, o *openModule, file, line uint32, have bool) []byte {
 	if !have {
 		return b
 	}
+	at, ok := o.view.File(file)
+	if !ok {
+		return b
+	}
+	before := len(b)
 	b = append(b, `,"file":`...)
-	b = appendString(b, file)
+	if b, ok = s.appendText(b, o, textFile, at); !ok {
+		return b[:before]
+	}
 	if line != 0 {
 		b = append(b, `,"line":`...)
 		b = strconv.AppendUint(b, uint64(line), 10)
+	}
+	return b
+}
+
+// What a text is decides what becomes of it.
+const (
+	textFunction = iota // "" is <unknown>
+	textOrigin          // the old form has a file number before the name
+	textFile            // normalised; "" is none
+)
+
+// written are texts that stand in the answer already: most frames of a request
+// have functions and files in common. A text is found by where its table keeps
+// it; two may want one place.
+type written [1024]struct {
+	module   *openModule
+	text     uint64 // with its kind
+	from, to int    // in the answer; the same when it is none
+}
+
+// appendText writes a text as a JSON string. It reports false for no text, when
+// what it returns is of no use.
+func (s *session) appendText(b []byte, o *openModule, kind int, at lookup.Text) ([]byte, bool) {
+	text := uint64(at)<<2 | uint64(kind)
+	w := &s.written[(text^text>>10^text>>20)%uint64(len(s.written))]
+	if w.text == text && w.module == o {
+		return append(b, b[w.from:w.to]...), w.from != w.to
+	}
+	from := len(b)
+	b = append(b, '"')
+	b = o.view.AppendText(b, at)
+	plain := plainJSON(b[from+1:])
+	switch {
+	case kind == textFile:
+		if p := unsafe.String(unsafe.SliceData(b[from+1:]), len(b)-from-1); plain && p != "" && symbols.NormalizePath(p) == p {
+			break
+		}
+		plain = false
+	case kind == textOrigin:
+		plain = plain && !o.view.OldInlines()
+	default:
+		plain = plain && len(b) > from+1
+	}
+	ok := true
+	if plain {
+		b = append(b, '"')
+	} else {
+		b, ok = o.oddText(b[:from], kind, string(b[from+1:]))
+	}
+	w.module, w.text, w.from, w.to = o, text, from, len(b)
+	return b, ok
+}
+
+// oddText writes a text that cannot stay as it is.
+func (o *openModule) oddText(b []byte, kind int, text string) ([]byte, bool) {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	switch {
+	case kind == textFile:
+		if text = symbols.NormalizePath(text); text == "" {
+			return b, false
+		}
+	case kind == textOrigin && o.view.OldInlines():
+		text = lookup.WithoutFile(text)
+	case kind == textFunction && text == "":
+		text = lookup.UnknownName
+	}
+	return appendString(b, text), true
+}
+
+// plainJSON reports whether the bytes are ASCII that stands for itself in a JSON
+// string.
+func plainJSON(b []byte) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for len(b) >= 8 {
+		x := binary.LittleEndian.Uint64(b)
+		quote, slash, del := x^ones*'"', x^ones*'\\', x^ones*0x7f
+		if (x|(x-ones*' ')|(quote-ones)|(slash-ones)|(del-ones))&highs != 0 {
+			return plainBytes(b)
+		}
+		b = b[8:]
+	}
+	return plainBytes(b)
+}
+
+func plainBytes(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// appendHex writes a number in hex digits.
+func appendHex(b []byte, v uint64) []byte {
+	n := (bits.Len64(v|1) + 3) / 4
+	b = slices.Grow(b, 16)[:len(b)+n]
+	for i := len(b) - 1; n > 0; i, n = i-1, n-1 {
+		b[i] = hexDigits[v&15]
+		v >>= 4
 	}
 	return b
 }

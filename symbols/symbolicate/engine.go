@@ -12,7 +12,9 @@ package symbolicate
 
 import (
 	"context"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"mayday/app/fault"
@@ -29,7 +31,10 @@ type Opener interface {
 }
 
 // Engine symbolicates jobs. It is safe for concurrent use.
-type Engine struct{ symbols Opener }
+type Engine struct {
+	symbols Opener
+	written sync.Pool // of *written
+}
 
 // New makes an engine.
 func New(o Opener) *Engine { return &Engine{symbols: o} }
@@ -70,11 +75,71 @@ type session struct {
 	scratch lookup.Scratch
 	found   int
 	frames  int
+	// job are the modules of the present job, none is that of a frame without.
+	job     []jobModule
+	none    jobModule
+	written *written // of the present answer
+}
+
+// jobModule is a module of a job as its frames need it.
+type jobModule struct {
+	Module
+	open *openModule // nil: not needed, or without name or id
+	text []byte      // what stands between the frame's number and its offset
+}
+
+// use prepares for the frames of a job.
+func (s *session) use(j *Job) {
+	s.job = slices.Grow(s.job[:0], len(j.Modules))[:len(j.Modules)]
+	for i, m := range j.Modules {
+		s.job[i].set(m, s.modules[m])
+	}
+	s.none.set(Module{}, nil)
+}
+
+// set prepares for the frames of a module.
+func (m *jobModule) set(of Module, o *openModule) {
+	name := unknownModule
+	switch {
+	case o != nil:
+		name = o.name
+	case of.File != "":
+		name = of.File
+	}
+	m.Module, m.open = of, o
+	m.text = appendString(append(m.text[:0], `,"module":`...), name)
+	m.text = append(m.text, `,"module_offset":"`...)
+}
+
+// resolve looks up one frame of the present job.
+func (s *session) resolve(m *jobModule, f Frame, caller bool) bool {
+	s.frames++
+	o := m.open
+	if o == nil || !o.found() || f.Unknown {
+		return false
+	}
+	offset := f.Offset
+	if caller && offset > 0 {
+		offset--
+	}
+	ok := o.view.Resolve(offset, &s.hit)
+	if !ok && o.handle.Damaged() {
+		ok = s.reopen(m.Module, o) && o.view.Resolve(offset, &s.hit)
+		s.sent() // it may be of another text
+		m.set(m.Module, o)
+	}
+	if ok {
+		s.found++
+	}
+	return ok
 }
 
 // start opens the modules that a frame of any job refers to.
 func (e *Engine) start(ctx context.Context, jobs []Job) (*session, error) {
 	s := &session{engine: e, modules: map[Module]*openModule{}}
+	if s.written, _ = e.written.Get().(*written); s.written == nil {
+		s.written = &written{}
+	}
 	for _, j := range jobs {
 		needed := make([]bool, len(j.Modules))
 		for _, stack := range j.Stacks {
@@ -98,7 +163,15 @@ func (e *Engine) start(ctx context.Context, jobs []Job) (*session, error) {
 	return s, nil
 }
 
+// sent forgets what the answer holds, as that is about to change.
+func (s *session) sent() { *s.written = written{} }
+
 func (s *session) close() {
+	if s.written != nil {
+		s.sent()
+		s.engine.written.Put(s.written)
+		s.written = nil
+	}
 	for _, m := range s.modules {
 		if m.handle != nil {
 			m.handle.Close()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -42,6 +43,7 @@ func (s *Server) answer(c echo.Context, write func([]byte) []byte) error {
 		b = new([]byte)
 	}
 	*b = write((*b)[:0])
+	c.Response().Header().Set(echo.HeaderContentLength, strconv.Itoa(len(*b)))
 	err := c.Blob(http.StatusOK, echo.MIMEApplicationJSON, *b)
 	if cap(*b) <= maxBuffer {
 		s.buffers.Put(b)
@@ -122,16 +124,12 @@ func body(c echo.Context) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-func payload(c echo.Context) (any, error) {
+func (s *Server) v4(c echo.Context) error {
 	b, err := body(c)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return decodeJSON(b)
-}
-
-func (s *Server) v4(c echo.Context) error {
-	v, err := payload(c)
+	v, err := decodeJSON(b)
 	if err != nil {
 		return err
 	}
@@ -145,16 +143,16 @@ func (s *Server) v4(c echo.Context) error {
 		return err
 	}
 	defer session.close()
-	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, session.appendV4(nil, &jobs[0]))
+	return s.answer(c, func(b []byte) []byte { return session.appendV4(b, &jobs[0]) })
 }
 
 func (s *Server) v5(c echo.Context) error {
 	begin := time.Now()
-	v, err := payload(c)
+	b, err := body(c)
 	if err != nil {
 		return err
 	}
-	jobs, err := parseJobs(v, MaxJobs)
+	jobs, err := decodeJobs(b, MaxJobs)
 	if err != nil {
 		return err
 	}
@@ -175,15 +173,11 @@ func (s *Server) v5(c echo.Context) error {
 // a line of its own, sent as soon as it is done, and after the stacks of a job
 // comes a line with its modules.
 func (s *Server) v6(c echo.Context) error {
-	v, err := payload(c)
+	b, err := body(c)
 	if err != nil {
 		return err
 	}
-	options, err := parseOptions(v)
-	if err != nil {
-		return err
-	}
-	jobs, err := parseJobs(v, maxJobsV6)
+	jobs, options, err := decodeV6(b, maxJobsV6)
 	if err != nil {
 		return err
 	}
@@ -195,23 +189,29 @@ func (s *Server) v6(c echo.Context) error {
 	if strings.Contains(c.Request().Header.Get("Accept"), "application/x-ndjson") {
 		return session.stream(c, jobs, options)
 	}
-	b := []byte(`{"results":[`)
+	return s.answer(c, func(b []byte) []byte { return session.appendV6(b, jobs, options) })
+}
+
+// appendV6 writes the answer of version 6.
+func (s *session) appendV6(b []byte, jobs []Job, o Options) []byte {
+	b = append(b, `{"results":[`...)
 	for i := range jobs {
 		if i > 0 {
 			b = append(b, ',')
 		}
+		s.use(&jobs[i])
 		b = append(b, `{"stacks":[`...)
 		for k, stack := range jobs[i].Stacks {
 			if k > 0 {
 				b = append(b, ',')
 			}
-			b = session.appendStack(b, &jobs[i], stack, options)
+			b = s.appendStack(b, stack, o)
 		}
 		b = append(b, `],"modules":`...)
-		b = session.appendModules(b, &jobs[i])
+		b = s.appendModules(b, &jobs[i])
 		b = append(b, '}')
 	}
-	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, append(b, "]}"...))
+	return append(b, "]}"...)
 }
 
 // parseOptions reads the object "options" of version 6.
@@ -243,13 +243,14 @@ func (s *session) stream(c echo.Context, jobs []Job, o Options) error {
 	w.WriteHeader(http.StatusOK)
 	var b []byte
 	for i := range jobs {
+		s.use(&jobs[i])
 		for k, stack := range jobs[i].Stacks {
 			b = append(b, `{"job":`...)
 			b = appendInt(b, i)
 			b = append(b, `,"stack":`...)
 			b = appendInt(b, k)
 			b = append(b, `,"frames":`...)
-			b = s.appendStack(b, &jobs[i], stack, o)
+			b = s.appendStack(b, stack, o)
 			b = append(b, "}\n"...)
 			if (k+1)%flushEvery == 0 {
 				if _, err := w.Write(b); err != nil {
@@ -257,6 +258,7 @@ func (s *session) stream(c echo.Context, jobs []Job, o Options) error {
 				}
 				w.Flush()
 				b = b[:0]
+				s.sent()
 			}
 		}
 		b = append(b, `{"job":`...)

@@ -132,11 +132,7 @@ func (t *textRun) id(file string, line []byte) string {
 
 // JSON answers a request of version 5 that does not come over HTTP.
 func (e *Engine) JSON(ctx context.Context, request []byte) ([]byte, error) {
-	v, err := decodeJSON(request)
-	if err != nil {
-		return nil, err
-	}
-	jobs, err := parseJobs(v, maxJobsV6)
+	jobs, err := decodeJobs(request, maxJobsV6)
 	if err != nil {
 		return nil, err
 	}

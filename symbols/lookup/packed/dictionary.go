@@ -133,6 +133,13 @@ func (d *Dictionary) fill() {
 // Unpack returns the text of a packed form.
 func (d *Dictionary) Unpack(p []byte) []byte { return d.UnpackTo(make([]byte, d.Room(p)), p) }
 
+// AppendTo appends the text of a packed form to b.
+func (d *Dictionary) AppendTo(b, p []byte) []byte {
+	n := len(b)
+	b = slices.Grow(b, maxText*(len(p)+1))
+	return b[:n+len(d.UnpackTo(b[n:cap(b)], p))]
+}
+
 // Room is how many bytes UnpackTo needs for a packed form.
 func (d *Dictionary) Room(p []byte) int {
 	n := maxText // words are written whole: the last one needs room behind its text
