@@ -45,6 +45,9 @@ func (e *encoder) object(m map[string]any, depth int) error {
 	}
 	keys := e.keys[first:]
 	slices.Sort(keys)
+	if len(e.out) > cap(e.out)/8*7 {
+		e.out = slices.Grow(e.out, cap(e.out)) // by a quarter at a time, large documents leave too much behind
+	}
 	e.out = append(e.out, '{')
 	for i, k := range keys {
 		if i > 0 {

@@ -24,17 +24,17 @@ func (s *State) JSON(w io.Writer, pretty bool) error {
 	return e.err
 }
 
+// How many bytes of JSON are usual: of a frame, a module, and all else.
+const (
+	usualFrame, usualModule, usualRest = 500, 350, 8 << 10
+)
+
 // MarshalJSON implements json.Marshaler.
 func (s *State) MarshalJSON() ([]byte, error) { return s.AppendJSON(nil), nil }
 
 // AppendJSON adds the compact JSON to b.
 func (s *State) AppendJSON(b []byte) []byte {
-	frames := 0
-	for i := range s.Threads {
-		frames += len(s.Threads[i].stack().Frames)
-	}
-	const frame, module = 500, 350 // bytes of a usual one
-	e := &encoder{b: slices.Grow(b, frame*frames+module*len(s.Modules)+8<<10), width: 2 * s.System.CPU.PointerSize()}
+	e := &encoder{b: slices.Grow(b, usualFrame*s.Frames()+usualModule*len(s.Modules)+usualRest), width: 2 * s.System.CPU.PointerSize()}
 	e.state(s)
 	return e.b
 }
@@ -45,7 +45,8 @@ type encoder struct {
 	b     []byte
 	w     io.Writer // nil keeps everything in b
 	err   error
-	width int // digits of an address
+	width int           // digits of an address
+	room  *documentRoom // nil writes everything
 }
 
 // flush hands what exceeds limit to the writer, but for the last bytes kept:
@@ -71,6 +72,12 @@ func (e *encoder) key(k string) {
 	e.b = append(e.b, '"')
 	e.b = append(e.b, k...)
 	e.b = append(e.b, '"', ':')
+}
+
+// part starts a part of the state.
+func (e *encoder) part(k string) {
+	e.key(k)
+	e.room.begin(k, len(e.b))
 }
 
 // item separates the elements of an array.
@@ -102,6 +109,7 @@ func (e *encoder) hex(v uint64, width int) {
 // text writes a string; as other writers of this schema do, it escapes what
 // JSON demands and nothing else.
 func (e *encoder) text(s string) {
+	s = e.fit(s)
 	e.b = append(e.b, '"')
 	for len(s) > maxPending {
 		n := maxPending
@@ -177,31 +185,34 @@ func (e *encoder) maybe(s string, have bool) {
 func (e *encoder) state(s *State) {
 	e.raw("{")
 	if s.Assertion != nil {
-		e.key("assertion_info")
+		e.part("assertion_info")
 		e.assertion(s.Assertion)
 	}
-	e.key("crash_info")
+	e.part("crash_info")
 	e.crash(s)
 	if t := s.RequestingThread; t >= 0 && len(s.Threads[t].stack().Frames) > 0 {
-		e.key("crashing_thread")
+		e.part("crashing_thread")
 		e.thread(s, t, true)
 	}
 	if s.Crashpad != nil {
-		e.key("crashpad")
+		e.part("crashpad")
 		e.crashpad(s.Crashpad)
-		e.key("crashpad_annotations")
+		e.part("crashpad_annotations")
 		e.annotations(s.Crashpad.All())
 	}
 	if len(s.Errors) > 0 {
-		e.key("dump_errors")
+		e.part("dump_errors")
 		e.raw("[")
 		for i, x := range s.Errors {
+			if e.full(i) {
+				break
+			}
 			e.item(i)
 			e.text(x.Error())
 		}
 		e.raw("]")
 	}
-	e.key("handles")
+	e.part("handles")
 	e.handles(s.Handles)
 	e.key("linux_memory_map_count")
 	if s.MapCount == nil {
@@ -209,19 +220,19 @@ func (e *encoder) state(s *State) {
 	} else {
 		e.number(uint64(*s.MapCount))
 	}
-	e.key("lsb_release")
+	e.part("lsb_release")
 	e.lsbRelease(s.LSBRelease)
-	e.key("mac_boot_args")
+	e.part("mac_boot_args")
 	if s.MacBootArgs == nil {
 		e.null()
 	} else {
 		e.text(*s.MacBootArgs)
 	}
-	e.key("mac_crash_info")
+	e.part("mac_crash_info")
 	e.macCrashInfo(s.MacCrashInfo)
 	e.key("main_module")
 	e.number(0)
-	e.key("modules")
+	e.part("modules")
 	e.modules(s)
 	e.key("modules_contains_cert_info")
 	e.boolean(len(s.CertSubjects) > 0)
@@ -231,7 +242,7 @@ func (e *encoder) state(s *State) {
 	} else {
 		e.number(uint64(*s.PID))
 	}
-	e.key("proc_limits")
+	e.part("proc_limits")
 	e.limits(s.Limits)
 	e.key("process_uptime")
 	if s.Uptime == nil {
@@ -247,23 +258,32 @@ func (e *encoder) state(s *State) {
 	}
 	e.key("status")
 	e.text("OK")
-	e.key("system_info")
+	e.part("system_info")
 	e.system(&s.System)
 	e.key("thread_count")
-	e.number(uint64(len(s.Threads)))
-	e.key("threads")
+	e.number(uint64(max(s.ThreadCount, len(s.Threads))))
+	e.part("threads")
 	e.raw("[")
 	for i := range s.Threads {
+		if e.full(i) {
+			break
+		}
 		e.item(i)
 		e.thread(s, i, false)
 	}
 	e.raw("]")
-	if s.Truncated != "" {
+	if s.Truncated != "" && e.room == nil {
 		e.key("truncated")
 		e.text(s.Truncated)
 	}
-	e.key("unloaded_modules")
+	e.part("unloaded_modules")
 	e.unloaded(s)
+	if e.room != nil {
+		if truncated := e.room.note(s.Truncated); truncated != "" {
+			e.part("truncated")
+			e.text(truncated)
+		}
+	}
 	e.raw("}")
 }
 
@@ -296,10 +316,7 @@ func (e *encoder) thread(s *State, i int, crashing bool) {
 	e.number(uint64(len(k.Frames)))
 	e.key("frames")
 	e.raw("[")
-	for j := range k.Frames {
-		e.item(j)
-		e.frame(s, k, j, crashing && j == 0)
-	}
+	e.frames(s, k, crashing)
 	e.raw("]")
 	e.key("last_error_value")
 	e.optional(t.LastError())
@@ -320,6 +337,30 @@ func (e *encoder) thread(s *State, i int, crashing bool) {
 		e.text(k.Truncated)
 	}
 	e.raw("}")
+}
+
+// frames writes the frames of a stack; of one that is too long for a document
+// both ends.
+func (e *encoder) frames(s *State, k *Stack, crashing bool) {
+	n := len(k.Frames)
+	gone := 0
+	if e.room != nil && n > DocumentFrames {
+		gone = n - (DocumentFrames - 1)
+	}
+	written := 0
+	for j := 0; j < n; j++ {
+		if e.fullInside(written) {
+			return
+		}
+		e.item(written)
+		written++
+		if gone > 0 && j == DocumentHead {
+			e.gone(gone)
+			j += gone - 1
+			continue
+		}
+		e.frame(s, k, j, crashing && j == 0)
+	}
 }
 
 func (e *encoder) frame(s *State, k *Stack, n int, registers bool) {
@@ -375,6 +416,9 @@ func (e *encoder) inlines(list []symbols.Inline) {
 	}
 	e.raw("[")
 	for i := range list {
+		if e.fullInside(i) {
+			break
+		}
 		e.item(i)
 		e.raw(`{"file":`)
 		e.maybe(list[i].File, list[i].HasFile)
@@ -398,11 +442,17 @@ func (e *encoder) unloadedHits(hits []UnloadedHit) {
 	}
 	e.raw("[")
 	for i, h := range hits {
+		if e.fullInside(i) {
+			break
+		}
 		e.item(i)
 		e.raw(`{"module":`)
 		e.text(h.Name)
 		e.raw(`,"offsets":[`)
 		for j, o := range h.Offsets {
+			if e.fullInside(j) {
+				break
+			}
 			e.item(j)
 			e.address(o)
 		}
@@ -431,6 +481,9 @@ func (e *encoder) registerValues(cpu format.CPU, known Registers) {
 func (e *encoder) modules(s *State) {
 	e.raw("[")
 	for i := range s.Modules {
+		if e.full(i) {
+			break
+		}
 		e.item(i)
 		e.module(s, &s.Modules[i])
 	}
@@ -490,6 +543,9 @@ func (e *encoder) module(s *State, m *Module) {
 func (e *encoder) unloaded(s *State) {
 	e.raw("[")
 	for i := range s.Unloaded.Len() {
+		if e.full(i) {
+			break
+		}
 		u := s.Unloaded.At(i)
 		e.item(i)
 		e.raw("{")
@@ -517,6 +573,9 @@ func (e *encoder) handles(list *minidump.Handles) {
 	e.raw("[")
 	i := 0
 	for h := range list.All() {
+		if e.full(i) {
+			break
+		}
 		e.item(i)
 		i++
 		e.raw("{")

@@ -176,6 +176,9 @@ func (e *encoder) limits(list []Limit) {
 	}
 	e.raw(`{"limits":[`)
 	for i, l := range list {
+		if e.full(i) {
+			break
+		}
 		e.item(i)
 		e.raw("{")
 		e.key("hard")
@@ -212,6 +215,9 @@ func (e *encoder) macCrashInfo(list []minidump.MacCrashRecord) {
 	e.number(uint64(len(list)))
 	e.raw(`,"records":[`)
 	for i := range list {
+		if e.full(i) {
+			break
+		}
 		r := &list[i]
 		e.item(i)
 		e.raw("{")
@@ -271,6 +277,9 @@ func (e *encoder) crashpad(p *minidump.CrashpadInfo) {
 	e.key("modules")
 	e.raw("[")
 	for i := range p.Modules {
+		if e.full(i) {
+			break
+		}
 		m := &p.Modules[i]
 		e.item(i)
 		e.raw("{")
@@ -279,6 +288,9 @@ func (e *encoder) crashpad(p *minidump.CrashpadInfo) {
 		e.key("list")
 		e.raw("[")
 		for j, text := range m.List {
+			if e.full(j) {
+				break
+			}
 			e.item(j)
 			e.text(text)
 		}
@@ -304,6 +316,9 @@ func (e *encoder) annotations(list []minidump.Annotation) {
 	}
 	e.raw("{")
 	for i, name := range slices.Sorted(maps.Keys(texts)) {
+		if e.full(i) {
+			break
+		}
 		e.item(i)
 		e.text(name)
 		e.raw(":")

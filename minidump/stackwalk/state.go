@@ -21,9 +21,12 @@ type State struct {
 	// dump, -1 when it is not known.
 	RequestingThread int
 	Threads          []Thread
-	Modules          []Module
-	Unloaded         *minidump.UnloadedModules
-	Handles          *minidump.Handles
+	// ThreadCount is how many threads the dump has; more than Threads only where
+	// Truncated says so.
+	ThreadCount int
+	Modules     []Module
+	Unloaded    *minidump.UnloadedModules
+	Handles     *minidump.Handles
 
 	PID    *uint32
 	Uptime *time.Duration
@@ -48,7 +51,17 @@ type State struct {
 	// Comments are texts that the dump's writer added.
 	Comments []string
 
+	size             uint64        // of the dump
 	modulesByAddress iter.Seq[int] // numbers of Modules
+}
+
+// Frames is how many frames all stacks have together.
+func (s *State) Frames() int {
+	n := 0
+	for i := range s.Threads {
+		n += len(s.Threads[i].stack().Frames)
+	}
+	return n
 }
 
 // SystemInfo describes the machine.

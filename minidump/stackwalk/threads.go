@@ -23,9 +23,13 @@ const (
 
 	truncatedNames    = "more than 33554432 bytes of module names under frames"
 	truncatedUnloaded = "more than 65536 unloaded modules under frames"
+	truncatedThreads  = "more than 65536 threads"
 )
 
 const (
+	// maxThreads is how many threads of a dump are looked at; Linux allows a
+	// process some 32,000 unless told otherwise.
+	maxThreads = 64 << 10
 	// maxTogether is how many threads a dump may have for several to be walked at
 	// a time. Programs have some hundred; more are made up to cost time.
 	maxTogether = 4096
@@ -73,14 +77,7 @@ type walked struct {
 // thread that was walked with another allowance than it turns out to have, and
 // met its limits or would meet them, is walked again.
 func (w *walker) walkThreads() {
-	d := w.dump
-	requesting, known := d.RequestingThread()
-	w.state.Threads = make([]Thread, len(d.Threads))
-	for i := range d.Threads {
-		if known && requesting == d.Threads[i].ID() && !w.dumper(d.Threads[i].ID()) {
-			w.state.RequestingThread = i
-		}
-	}
+	w.listThreads()
 	// The crashed thread comes first: if a limit ends the walk, not there. What
 	// the other walker says about modules of one name depends on the order.
 	first := w.state.RequestingThread
@@ -95,11 +92,37 @@ func (w *walker) walkThreads() {
 	if first >= 0 {
 		w.thread(t, first, ahead)
 	}
-	for i := range d.Threads {
+	for i := range w.state.Threads {
 		if i != first {
 			w.thread(t, i, ahead)
 		}
 	}
+	if len(w.state.Threads) < w.state.ThreadCount && w.state.Truncated == "" {
+		w.state.Truncated = truncatedThreads
+	}
+}
+
+// listThreads makes room for the threads and finds the one that crashed. Of too
+// many the first ones count, and the one that crashed, last of them.
+func (w *walker) listThreads() {
+	d, s := w.dump, &w.state
+	requesting, known := d.RequestingThread()
+	for i := range d.Threads {
+		if known && requesting == d.Threads[i].ID() && !w.dumper(d.Threads[i].ID()) {
+			s.RequestingThread, w.crashed = i, i
+		}
+	}
+	s.ThreadCount = len(d.Threads)
+	s.Threads = make([]Thread, min(len(d.Threads), maxThreads))
+	s.RequestingThread = min(s.RequestingThread, len(s.Threads)-1)
+}
+
+// number is which thread of the dump is thread i of the state.
+func (w *walker) number(i int) int {
+	if i == w.state.RequestingThread {
+		return w.crashed
+	}
+	return i
 }
 
 // workers is how many threads are walked at a time.
@@ -108,7 +131,7 @@ func (w *walker) workers() int {
 	if n <= 0 {
 		n = runtime.GOMAXPROCS(0)
 	}
-	threads := len(w.dump.Threads)
+	threads := len(w.state.Threads)
 	if threads > maxTogether || w.options.each != nil || w.options.Heuristics == unwind.Parity {
 		return 1 // texts have one thread in memory; parity loads symbols in order
 	}
@@ -117,7 +140,7 @@ func (w *walker) workers() int {
 
 // walkAhead walks threads on several goroutines until the allowance is used up.
 func (w *walker) walkAhead(workers, first int) []*walked {
-	out := make([]*walked, len(w.dump.Threads))
+	out := make([]*walked, len(w.state.Threads))
 	var (
 		next   atomic.Int64
 		wait   sync.WaitGroup
@@ -172,11 +195,12 @@ func (w *walker) walkAhead(workers, first int) []*walked {
 // thread describes a thread and takes its stack from those that were walked
 // ahead, or walks it.
 func (w *walker) thread(t *threadWalker, i int, ahead []*walked) {
-	d, from, to := w.dump, &w.dump.Threads[i], &w.state.Threads[i]
+	d, from, to := w.dump, &w.dump.Threads[w.number(i)], &w.state.Threads[i]
 	to.ID, to.Stack = from.ID(), w.none
 	if !w.dumper(to.ID) {
 		if from.HasName {
-			to.Name = &from.Name
+			name := from.Name // so that the dump's list of threads can go
+			to.Name = &name
 		}
 		if a, ok := d.LastErrorAddress(from); ok {
 			if v, ok := d.Uint(a, 4); ok {
@@ -269,7 +293,7 @@ func (w *walker) newThreadWalker() *threadWalker {
 // walk walks thread i. The frames and registers of what it returns are valid
 // until it is called again.
 func (t *threadWalker) walk(i int, left allowance) walked {
-	d, from := t.dump, &t.dump.Threads[i]
+	d, from := t.dump, &t.dump.Threads[t.number(i)]
 	c, _ := d.Context(from.Raw.Context)
 	if id, known := d.RequestingThread(); known && id == from.ID() {
 		if e := t.exceptionContext(); e != nil {

@@ -76,6 +76,7 @@ type walker struct {
 	extra    *extra
 	state    State
 
+	crashed     int // number of the thread that crashed, in the dump
 	left        allowance
 	none, spent *Stack // what threads without frames share
 	nowhere     *Place // what is known of addresses that symbols do not cover
@@ -89,7 +90,7 @@ func (w *walker) describe() {
 	if a, ok := reason.Address(d); ok {
 		s.Crash.Address = &a
 	}
-	s.RequestingThread = -1
+	s.RequestingThread, s.size = -1, uint64(d.Size)
 	s.Unloaded, s.Handles = d.Unloaded, d.Handles
 	s.PID = processID(d)
 	if up, ok := d.Uptime(); ok {

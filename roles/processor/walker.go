@@ -48,6 +48,13 @@ const DefaultPatience = 5 * time.Second
 // heldWhole is the size up to which package minidump holds a dump whole.
 const heldWhole = 256 << 20
 
+// Dumps with more frames or threads than these are made up, or of a stack that
+// ran over.
+const (
+	hugeFrames  = 32 << 10
+	hugeThreads = 8 << 10
+)
+
 // watchEvery is how often the heap is looked at during a walk.
 const watchEvery = 50 * time.Millisecond
 
@@ -157,9 +164,13 @@ func (w *InProcess) walk(ctx context.Context, d rules.Dump, annotations map[stri
 	if source != nil {
 		source = asked
 	}
-	state, err := stackwalk.Walk(ctx, dump, source, stackwalk.Options{Extra: extra, Binaries: w.Binaries})
+	state, err := stackwalk.Walk(ctx, dump, source, stackwalk.Options{Extra: extra, Binaries: w.Binaries, Workers: 1}) // other crashes have the other processors
 	if err != nil {
 		return unreadable(err)
+	}
+	if frames := state.Frames(); frames > hugeFrames || state.ThreadCount > hugeThreads {
+		dump.Threads = nil // the state has what counts of them
+		runtime.GC()       // what the walk left behind would wait beside the document
 	}
 	doc, err := state.Document()
 	if err != nil {

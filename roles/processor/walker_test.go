@@ -217,6 +217,13 @@ const behaviour = "MAYDAY_TEST_CHILD"
 
 func TestMain(m *testing.M) {
 	if how := os.Getenv(behaviour); how != "" {
+		if how == "hostile" {
+			if err := processHostile(os.Getenv(hostileDump)); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			os.Exit(0)
+		}
 		os.Exit(child(how))
 	}
 	os.Exit(m.Run())

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"mayday/app/fault"
+	"mayday/minidump/stackwalk"
 )
 
 // ErrLater ends the processing of a crash that is better tried again later:
@@ -260,10 +261,11 @@ func crashAddress(jd map[string]any) any {
 
 // Stacks longer than maxFrames keep this many frames at each end, with one
 // frame in between that stands for the rest.
+// The walker does so itself where it hands out documents.
 const (
-	maxFrames  = 500
-	headFrames = 250
-	tailFrames = 249
+	maxFrames  = stackwalk.DocumentFrames
+	headFrames = stackwalk.DocumentHead
+	tailFrames = maxFrames - headFrames - 1
 )
 
 // TruncateStacks shortens stacks of runaway recursion, which would make the
@@ -293,6 +295,11 @@ func TruncateStacks(_ context.Context, _ *Env, c *Crash) error {
 func truncate(thread map[string]any) int {
 	frames, _ := thread["frames"].([]any)
 	n := len(frames)
+	if n == maxFrames && at(frames[headFrames], "truncated") != nil {
+		thread["truncated"] = true
+		all, _ := number(thread["frame_count"])
+		return int(all)
+	}
 	if n <= maxFrames {
 		return 0
 	}
