@@ -90,7 +90,7 @@ func (r *documentRoom) note(truncated string) string {
 // full reports whether there is no room for entry i of a list.
 func (e *encoder) full(i int) bool {
 	r := e.room
-	if r == nil || i < documentList && len(e.b) < r.outer {
+	if r == nil || i < documentList && len(e.B) < r.outer {
 		return false
 	}
 	r.missing()
@@ -100,7 +100,7 @@ func (e *encoder) full(i int) bool {
 // fullInside is full for lists within lists.
 func (e *encoder) fullInside(i int) bool {
 	r := e.room
-	if r == nil || i < documentList && len(e.b) < r.inner {
+	if r == nil || i < documentList && len(e.B) < r.inner {
 		return false
 	}
 	r.missing()
@@ -114,7 +114,7 @@ func (e *encoder) fit(s string) string {
 		return s
 	}
 	limit := documentText
-	if len(e.b) >= r.outer {
+	if len(e.B) >= r.outer {
 		limit = documentWord
 	}
 	if len(s) <= limit {
@@ -130,9 +130,9 @@ func (e *encoder) fit(s string) string {
 
 // gone writes the frame that stands for n others.
 func (e *encoder) gone(n int) {
-	e.raw(`{"truncated":{"msg":"`)
-	e.raw(thousands(n))
-	e.raw(` frames truncated"}}`)
+	e.Raw(`{"truncated":{"msg":"`)
+	e.Raw(thousands(n))
+	e.Raw(` frames truncated"}}`)
 }
 
 // thousands writes n with a comma every three digits.

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mayday/minidump"
+	"mayday/minidump/stackwalk/jsontext"
 )
 
 // states are the states of the sample dumps that the tests below use.
@@ -67,7 +68,7 @@ func TestJSONKeysAreSorted(t *testing.T) {
 
 // What is written piece by piece is what is made at once.
 func TestJSONIsStreamed(t *testing.T) {
-	name := strings.Repeat("näme \"[{,: €\\ \x01", 3*maxPending/16)
+	name := strings.Repeat("näme \"[{,: €\\ \x01", 3*jsontext.MaxPending/16)
 	list := append(states(t), &State{RequestingThread: -1, Threads: []Thread{{Name: &name}, {}}, SoftErrors: normalJSON([]byte(`{"a":[],"b":{},"c":[{"d":"]"}]}`))})
 	for i, s := range list {
 		var got, pretty, want bytes.Buffer

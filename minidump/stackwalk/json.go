@@ -3,11 +3,10 @@ package stackwalk
 import (
 	"io"
 	"slices"
-	"strconv"
-	"unicode/utf8"
 
 	"mayday/minidump"
 	"mayday/minidump/format"
+	"mayday/minidump/stackwalk/jsontext"
 	"mayday/minidump/unwind"
 	"mayday/symbols"
 )
@@ -15,13 +14,13 @@ import (
 // JSON writes the state in minidump-stackwalk's schema, with keys in
 // alphabetical order; pretty indents it by two spaces.
 func (s *State) JSON(w io.Writer, pretty bool) error {
-	e := &encoder{width: 2 * s.System.CPU.PointerSize(), w: w}
+	e := &encoder{Writer: jsontext.Writer{W: w}, width: 2 * s.System.CPU.PointerSize()}
 	if pretty {
-		e.w = &indenter{w: w}
+		e.W = &jsontext.Indenter{W: w}
 	}
 	e.state(s)
-	e.flush(0, 0)
-	return e.err
+	e.Flush(0, 0)
+	return e.Err
 }
 
 // How many bytes of JSON are usual: of a frame, a module, and all else.
@@ -34,140 +33,34 @@ func (s *State) MarshalJSON() ([]byte, error) { return s.AppendJSON(nil), nil }
 
 // AppendJSON adds the compact JSON to b.
 func (s *State) AppendJSON(b []byte) []byte {
-	e := &encoder{b: slices.Grow(b, usualFrame*s.Frames()+usualModule*len(s.Modules)+usualRest), width: 2 * s.System.CPU.PointerSize()}
+	e := &encoder{Writer: jsontext.Writer{B: slices.Grow(b, usualFrame*s.Frames()+usualModule*len(s.Modules)+usualRest)}, width: 2 * s.System.CPU.PointerSize()}
 	e.state(s)
-	return e.b
+	return e.B
 }
 
 // encoder appends JSON. Each object is opened with open, then come key and
 // value pairs, then close.
 type encoder struct {
-	b     []byte
-	w     io.Writer // nil keeps everything in b
-	err   error
+	jsontext.Writer
 	width int           // digits of an address
 	room  *documentRoom // nil writes everything
 }
 
-// flush hands what exceeds limit to the writer, but for the last bytes kept:
-// key looks at the last one.
-func (e *encoder) flush(limit, kept int) {
-	if e.w == nil || len(e.b) <= limit {
-		return
-	}
-	n := len(e.b) - kept
-	if e.err == nil {
-		_, e.err = e.w.Write(e.b[:n])
-	}
-	e.b = append(e.b[:0], e.b[n:]...)
-}
-
-// maxPending is how much JSON is held before it is written.
-const maxPending = 64 << 10
-
-func (e *encoder) key(k string) {
-	if c := e.b[len(e.b)-1]; c != '{' {
-		e.b = append(e.b, ',')
-	}
-	e.b = append(e.b, '"')
-	e.b = append(e.b, k...)
-	e.b = append(e.b, '"', ':')
-}
-
 // part starts a part of the state.
 func (e *encoder) part(k string) {
-	e.key(k)
-	e.room.begin(k, len(e.b))
+	e.Key(k)
+	e.room.begin(k, len(e.B))
 }
 
-// item separates the elements of an array.
-func (e *encoder) item(i int) {
-	if i > 0 {
-		e.b = append(e.b, ',')
-		e.flush(maxPending, 1)
-	}
-}
+func (e *encoder) address(v uint64) { e.Hex(v, e.width) }
 
-func (e *encoder) raw(s string)     { e.b = append(e.b, s...) }
-func (e *encoder) null()            { e.raw("null") }
-func (e *encoder) boolean(v bool)   { e.b = strconv.AppendBool(e.b, v) }
-func (e *encoder) number(v uint64)  { e.b = strconv.AppendUint(e.b, v, 10) }
-func (e *encoder) address(v uint64) { e.hex(v, e.width) }
-
-func (e *encoder) hex(v uint64, width int) {
-	var digits [16]byte
-	n := len(digits)
-	for ; v > 0 || n > len(digits)-width; v >>= 4 {
-		n--
-		digits[n] = "0123456789abcdef"[v&15]
-	}
-	e.b = append(e.b, '"', '0', 'x')
-	e.b = append(e.b, digits[n:]...)
-	e.b = append(e.b, '"')
-}
-
-// text writes a string; as other writers of this schema do, it escapes what
-// JSON demands and nothing else.
-func (e *encoder) text(s string) {
-	s = e.fit(s)
-	e.b = append(e.b, '"')
-	for len(s) > maxPending {
-		n := maxPending
-		for i := 1; i < utf8.UTFMax && !utf8.RuneStart(s[n]); i++ {
-			n--
-		}
-		e.escape(s[:n])
-		e.flush(maxPending, 1)
-		s = s[n:]
-	}
-	e.escape(s)
-	e.b = append(e.b, '"')
-}
-
-func (e *encoder) escape(s string) {
-	from := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, n := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && n == 1 {
-				e.b = append(append(e.b, s[from:i]...), "�"...)
-				from = i + 1
-			}
-			i += n
-			continue
-		}
-		if c >= ' ' && c != '"' && c != '\\' {
-			i++
-			continue
-		}
-		e.b = append(e.b, s[from:i]...)
-		switch c {
-		case '"', '\\':
-			e.b = append(e.b, '\\', c)
-		case '\n':
-			e.raw(`\n`)
-		case '\r':
-			e.raw(`\r`)
-		case '\t':
-			e.raw(`\t`)
-		case '\b':
-			e.raw(`\b`)
-		case '\f':
-			e.raw(`\f`)
-		default:
-			e.b = append(e.b, '\\', 'u', '0', '0', "0123456789abcdef"[c>>4], "0123456789abcdef"[c&15])
-		}
-		i++
-		from = i
-	}
-	e.b = append(e.b, s[from:]...)
-}
+// text writes a string.
+func (e *encoder) text(s string) { e.Text(e.fit(s)) }
 
 // optional writes a string, null for "".
 func (e *encoder) optional(s string) {
 	if s == "" {
-		e.null()
+		e.Null()
 		return
 	}
 	e.text(s)
@@ -176,14 +69,14 @@ func (e *encoder) optional(s string) {
 // maybe writes a string when have is true.
 func (e *encoder) maybe(s string, have bool) {
 	if !have {
-		e.null()
+		e.Null()
 		return
 	}
 	e.text(s)
 }
 
 func (e *encoder) state(s *State) {
-	e.raw("{")
+	e.Raw("{")
 	if s.Assertion != nil {
 		e.part("assertion_info")
 		e.assertion(s.Assertion)
@@ -202,78 +95,78 @@ func (e *encoder) state(s *State) {
 	}
 	if len(s.Errors) > 0 {
 		e.part("dump_errors")
-		e.raw("[")
+		e.Raw("[")
 		for i, x := range s.Errors {
 			if e.full(i) {
 				break
 			}
-			e.item(i)
+			e.Item(i)
 			e.text(x.Error())
 		}
-		e.raw("]")
+		e.Raw("]")
 	}
 	e.part("handles")
 	e.handles(s.Handles)
-	e.key("linux_memory_map_count")
+	e.Key("linux_memory_map_count")
 	if s.MapCount == nil {
-		e.null()
+		e.Null()
 	} else {
-		e.number(uint64(*s.MapCount))
+		e.Number(uint64(*s.MapCount))
 	}
 	e.part("lsb_release")
 	e.lsbRelease(s.LSBRelease)
 	e.part("mac_boot_args")
 	if s.MacBootArgs == nil {
-		e.null()
+		e.Null()
 	} else {
 		e.text(*s.MacBootArgs)
 	}
 	e.part("mac_crash_info")
 	e.macCrashInfo(s.MacCrashInfo)
-	e.key("main_module")
-	e.number(0)
+	e.Key("main_module")
+	e.Number(0)
 	e.part("modules")
 	e.modules(s)
-	e.key("modules_contains_cert_info")
-	e.boolean(len(s.CertSubjects) > 0)
-	e.key("pid")
+	e.Key("modules_contains_cert_info")
+	e.Boolean(len(s.CertSubjects) > 0)
+	e.Key("pid")
 	if s.PID == nil {
-		e.null()
+		e.Null()
 	} else {
-		e.number(uint64(*s.PID))
+		e.Number(uint64(*s.PID))
 	}
 	e.part("proc_limits")
 	e.limits(s.Limits)
-	e.key("process_uptime")
+	e.Key("process_uptime")
 	if s.Uptime == nil {
-		e.null()
+		e.Null()
 	} else {
-		e.number(uint64(s.Uptime.Seconds()))
+		e.Number(uint64(s.Uptime.Seconds()))
 	}
-	e.key("soft_errors")
+	e.Key("soft_errors")
 	if s.SoftErrors == nil {
-		e.null()
+		e.Null()
 	} else {
-		e.b = append(e.b, s.SoftErrors...)
+		e.B = append(e.B, s.SoftErrors...)
 	}
-	e.key("status")
+	e.Key("status")
 	e.text("OK")
 	e.part("system_info")
 	e.system(&s.System)
-	e.key("thread_count")
-	e.number(uint64(max(s.ThreadCount, len(s.Threads))))
+	e.Key("thread_count")
+	e.Number(uint64(max(s.ThreadCount, len(s.Threads))))
 	e.part("threads")
-	e.raw("[")
+	e.Raw("[")
 	for i := range s.Threads {
 		if e.full(i) {
 			break
 		}
-		e.item(i)
+		e.Item(i)
 		e.thread(s, i, false)
 	}
-	e.raw("]")
+	e.Raw("]")
 	if s.Truncated != "" && e.room == nil {
-		e.key("truncated")
+		e.Key("truncated")
 		e.text(s.Truncated)
 	}
 	e.part("unloaded_modules")
@@ -284,59 +177,59 @@ func (e *encoder) state(s *State) {
 			e.text(truncated)
 		}
 	}
-	e.raw("}")
+	e.Raw("}")
 }
 
 func (e *encoder) system(s *SystemInfo) {
-	e.raw("{")
-	e.key("cpu_arch")
+	e.Raw("{")
+	e.Key("cpu_arch")
 	e.text(s.CPUName)
-	e.key("cpu_count")
-	e.number(uint64(s.CPUCount))
-	e.key("cpu_info")
+	e.Key("cpu_count")
+	e.Number(uint64(s.CPUCount))
+	e.Key("cpu_info")
 	e.optional(s.CPUInfo)
-	e.key("cpu_microcode_version")
+	e.Key("cpu_microcode_version")
 	if s.Microcode == nil {
-		e.null()
+		e.Null()
 	} else {
-		e.hex(*s.Microcode, 1)
+		e.Hex(*s.Microcode, 1)
 	}
-	e.key("os")
+	e.Key("os")
 	e.text(s.OS)
-	e.key("os_ver")
+	e.Key("os_ver")
 	e.text(s.OSVersion)
-	e.raw("}")
+	e.Raw("}")
 }
 
 // thread writes a thread; crashing adds what only the crashing thread has.
 func (e *encoder) thread(s *State, i int, crashing bool) {
 	t, k := &s.Threads[i], s.Threads[i].stack()
-	e.raw("{")
-	e.key("frame_count")
-	e.number(uint64(len(k.Frames)))
-	e.key("frames")
-	e.raw("[")
+	e.Raw("{")
+	e.Key("frame_count")
+	e.Number(uint64(len(k.Frames)))
+	e.Key("frames")
+	e.Raw("[")
 	e.frames(s, k, crashing)
-	e.raw("]")
-	e.key("last_error_value")
+	e.Raw("]")
+	e.Key("last_error_value")
 	e.optional(t.LastError())
-	e.key("thread_id")
-	e.number(uint64(t.ID))
-	e.key("thread_name")
+	e.Key("thread_id")
+	e.Number(uint64(t.ID))
+	e.Key("thread_name")
 	if t.Name == nil {
-		e.null()
+		e.Null()
 	} else {
 		e.text(*t.Name)
 	}
 	if crashing {
-		e.key("threads_index")
-		e.number(uint64(i))
+		e.Key("threads_index")
+		e.Number(uint64(i))
 	}
 	if k.Truncated != "" {
-		e.key("truncated")
+		e.Key("truncated")
 		e.text(k.Truncated)
 	}
-	e.raw("}")
+	e.Raw("}")
 }
 
 // frames writes the frames of a stack; of one that is too long for a document
@@ -352,7 +245,7 @@ func (e *encoder) frames(s *State, k *Stack, crashing bool) {
 		if e.fullInside(written) {
 			return
 		}
-		e.item(written)
+		e.Item(written)
 		written++
 		if gone > 0 && j == DocumentHead {
 			e.gone(gone)
@@ -365,105 +258,105 @@ func (e *encoder) frames(s *State, k *Stack, crashing bool) {
 
 func (e *encoder) frame(s *State, k *Stack, n int, registers bool) {
 	f := &k.Frames[n]
-	e.raw(`{"file":`)
+	e.Raw(`{"file":`)
 	e.maybe(f.File, f.HasFile)
-	e.raw(`,"frame":`)
-	e.number(uint64(n))
-	e.raw(`,"function":`)
+	e.Raw(`,"frame":`)
+	e.Number(uint64(n))
+	e.Raw(`,"function":`)
 	e.maybe(f.Function, f.HasFunction)
-	e.raw(`,"function_offset":`)
+	e.Raw(`,"function_offset":`)
 	if f.HasFunction {
 		e.address(f.FunctionOffset)
 	} else {
-		e.null()
+		e.Null()
 	}
-	e.raw(`,"inlines":`)
+	e.Raw(`,"inlines":`)
 	e.inlines(f.Inlines)
-	e.raw(`,"line":`)
+	e.Raw(`,"line":`)
 	if f.HasLine {
-		e.number(uint64(f.Line))
+		e.Number(uint64(f.Line))
 	} else {
-		e.null()
+		e.Null()
 	}
-	e.raw(`,"missing_symbols":`)
-	e.boolean(!f.HasFunction)
-	e.raw(`,"module":`)
+	e.Raw(`,"missing_symbols":`)
+	e.Boolean(!f.HasFunction)
+	e.Raw(`,"module":`)
 	if f.Module == unwind.NoModule {
-		e.raw(`null,"module_offset":null`)
+		e.Raw(`null,"module_offset":null`)
 	} else {
 		m := &s.Modules[f.Module]
 		e.text(symbols.Leaf(m.Name))
-		e.raw(`,"module_offset":`)
+		e.Raw(`,"module_offset":`)
 		e.address(f.Instruction - m.Base)
 	}
-	e.raw(`,"offset":`)
+	e.Raw(`,"offset":`)
 	e.address(f.Instruction)
 	if registers {
-		e.raw(`,"registers":`)
+		e.Raw(`,"registers":`)
 		e.registerValues(s.System.CPU, k.Registers(n))
 	}
-	e.raw(`,"trust":"`)
-	e.raw(f.Trust.String())
-	e.raw(`","unloaded_modules":`)
+	e.Raw(`,"trust":"`)
+	e.Raw(f.Trust.String())
+	e.Raw(`","unloaded_modules":`)
 	e.unloadedHits(f.Unloaded)
-	e.raw("}")
+	e.Raw("}")
 }
 
 func (e *encoder) inlines(list []symbols.Inline) {
 	if len(list) == 0 {
-		e.null()
+		e.Null()
 		return
 	}
-	e.raw("[")
+	e.Raw("[")
 	for i := range list {
 		if e.fullInside(i) {
 			break
 		}
-		e.item(i)
-		e.raw(`{"file":`)
+		e.Item(i)
+		e.Raw(`{"file":`)
 		e.maybe(list[i].File, list[i].HasFile)
-		e.raw(`,"function":`)
+		e.Raw(`,"function":`)
 		e.text(list[i].Function)
-		e.raw(`,"line":`)
+		e.Raw(`,"line":`)
 		if list[i].HasLine {
-			e.number(uint64(list[i].Line))
+			e.Number(uint64(list[i].Line))
 		} else {
-			e.null()
+			e.Null()
 		}
-		e.raw("}")
+		e.Raw("}")
 	}
-	e.raw("]")
+	e.Raw("]")
 }
 
 func (e *encoder) unloadedHits(hits []UnloadedHit) {
 	if len(hits) == 0 {
-		e.null()
+		e.Null()
 		return
 	}
-	e.raw("[")
+	e.Raw("[")
 	for i, h := range hits {
 		if e.fullInside(i) {
 			break
 		}
-		e.item(i)
-		e.raw(`{"module":`)
+		e.Item(i)
+		e.Raw(`{"module":`)
 		e.text(h.Name)
-		e.raw(`,"offsets":[`)
+		e.Raw(`,"offsets":[`)
 		for j, o := range h.Offsets {
 			if e.fullInside(j) {
 				break
 			}
-			e.item(j)
+			e.Item(j)
 			e.address(o)
 		}
-		e.raw("]}")
+		e.Raw("]}")
 	}
-	e.raw("]")
+	e.Raw("]")
 }
 
 // registerValues writes the known registers in the order of their names.
 func (e *encoder) registerValues(cpu format.CPU, known Registers) {
-	e.raw("{")
+	e.Raw("{")
 	order := make([]int, cpu.RegisterCount())
 	for i := range order {
 		order[i] = i
@@ -471,23 +364,23 @@ func (e *encoder) registerValues(cpu format.CPU, known Registers) {
 	slices.SortFunc(order, func(a, b int) int { return compareNames(cpu, a, b) })
 	for _, r := range order {
 		if v, ok := known.Get(register(r)); ok {
-			e.key(cpu.RegisterName(register(r)))
-			e.hex(v, 2*cpu.RegisterWidth(register(r)))
+			e.Key(cpu.RegisterName(register(r)))
+			e.Hex(v, 2*cpu.RegisterWidth(register(r)))
 		}
 	}
-	e.raw("}")
+	e.Raw("}")
 }
 
 func (e *encoder) modules(s *State) {
-	e.raw("[")
+	e.Raw("[")
 	for i := range s.Modules {
 		if e.full(i) {
 			break
 		}
-		e.item(i)
+		e.Item(i)
 		e.module(s, &s.Modules[i])
 	}
-	e.raw("]")
+	e.Raw("]")
 }
 
 func (e *encoder) module(s *State, m *Module) {
@@ -499,93 +392,93 @@ func (e *encoder) module(s *State, m *Module) {
 	if id == "" {
 		id = symbols.NoDebugID
 	}
-	e.raw("{")
-	e.key("base_addr")
+	e.Raw("{")
+	e.Key("base_addr")
 	e.address(m.Base)
-	e.key("cert_subject")
+	e.Key("cert_subject")
 	subject, ok := s.CertSubjects[leaf]
 	e.maybe(subject, ok)
-	e.key("code_id")
+	e.Key("code_id")
 	e.text(m.CodeID)
-	e.key("corrupt_symbols")
-	e.boolean(m.Symbols.Corrupt)
-	e.key("debug_file")
+	e.Key("corrupt_symbols")
+	e.Boolean(m.Symbols.Corrupt)
+	e.Key("debug_file")
 	e.text(symbols.Leaf(file))
-	e.key("debug_id")
+	e.Key("debug_id")
 	e.text(id)
-	e.key("end_addr")
+	e.Key("end_addr")
 	e.address(m.Base + m.Size)
-	e.key("filename")
+	e.Key("filename")
 	e.text(leaf)
 	if m.Binary {
-		e.key("loaded_binary")
-		e.boolean(true)
+		e.Key("loaded_binary")
+		e.Boolean(true)
 	}
-	e.key("loaded_symbols")
-	e.boolean(m.Symbols.Loaded)
-	e.key("missing_symbols")
-	e.boolean(m.Symbols.Missing)
+	e.Key("loaded_symbols")
+	e.Boolean(m.Symbols.Loaded)
+	e.Key("missing_symbols")
+	e.Boolean(m.Symbols.Missing)
 	if m.Symbols.Error != "" {
-		e.key("symbol_error")
+		e.Key("symbol_error")
 		e.text(m.Symbols.Error)
 	}
 	if m.Symbols.Corrupt {
-		e.key("symbol_problems")
+		e.Key("symbol_problems")
 		e.problems(&m.Symbols.Verdict)
 	}
-	e.key("symbol_url")
+	e.Key("symbol_url")
 	e.optional(m.Symbols.URL)
-	e.key("version")
+	e.Key("version")
 	e.optional(m.Version)
-	e.raw("}")
+	e.Raw("}")
 }
 
 func (e *encoder) unloaded(s *State) {
-	e.raw("[")
+	e.Raw("[")
 	for i := range s.Unloaded.Len() {
 		if e.full(i) {
 			break
 		}
 		u := s.Unloaded.At(i)
-		e.item(i)
-		e.raw("{")
-		e.key("base_addr")
+		e.Item(i)
+		e.Raw("{")
+		e.Key("base_addr")
 		e.address(u.Base)
-		e.key("cert_subject")
+		e.Key("cert_subject")
 		subject, ok := s.CertSubjects[symbols.Leaf(u.Name)]
 		e.maybe(subject, ok)
-		e.key("code_id")
+		e.Key("code_id")
 		e.text(u.CodeID)
-		e.key("end_addr")
+		e.Key("end_addr")
 		e.address(u.Base + u.Size)
-		e.key("filename")
+		e.Key("filename")
 		e.text(u.Name)
-		e.raw("}")
+		e.Raw("}")
 	}
-	e.raw("]")
+	e.Raw("]")
 }
 
 func (e *encoder) handles(list *minidump.Handles) {
 	if list == nil {
-		e.null()
+		e.Null()
 		return
 	}
-	e.raw("[")
+	e.Raw("[")
 	i := 0
 	for h := range list.All() {
 		if e.full(i) {
 			break
 		}
-		e.item(i)
+		e.Item(i)
 		i++
-		e.raw("{")
-		e.key("handle")
-		e.number(h.Raw.Handle)
-		e.key("object_name")
+		e.Raw("{")
+		e.Key("handle")
+		e.Number(h.Raw.Handle)
+		e.Key("object_name")
 		e.maybe(h.Object, h.HasObject)
-		e.key("type_name")
+		e.Key("type_name")
 		e.maybe(h.Type, h.HasType)
-		e.raw("}")
+		e.Raw("}")
 	}
-	e.raw("]")
+	e.Raw("]")
 }

@@ -20,151 +20,151 @@ func compareNames(c format.CPU, a, b int) int {
 
 func (e *encoder) crash(s *State) {
 	c := &s.Crash
-	e.raw("{")
-	e.key("address")
+	e.Raw("{")
+	e.Key("address")
 	if c.Address == nil {
-		e.null()
+		e.Null()
 	} else {
 		e.address(*c.Address)
 	}
-	e.key("adjusted_address")
+	e.Key("adjusted_address")
 	switch a := c.Adjusted; {
 	case a == nil:
-		e.null()
+		e.Null()
 	case a.NullPointer:
-		e.raw(`{"kind":"null-pointer","offset":`)
+		e.Raw(`{"kind":"null-pointer","offset":`)
 		e.address(a.Address)
-		e.raw("}")
+		e.Raw("}")
 	default:
-		e.raw(`{"address":`)
+		e.Raw(`{"address":`)
 		e.address(a.Address)
-		e.raw(`,"kind":"non-canonical"}`)
+		e.Raw(`,"kind":"non-canonical"}`)
 	}
-	e.key("assertion")
-	e.null()
-	e.key("crash_inconsistencies")
+	e.Key("assertion")
+	e.Null()
+	e.Key("crash_inconsistencies")
 	if c.Address == nil {
-		e.null()
+		e.Null()
 	} else {
-		e.raw("[")
+		e.Raw("[")
 		for i, text := range c.Inconsistencies {
-			e.item(i)
+			e.Item(i)
 			e.text(text)
 		}
-		e.raw("]")
+		e.Raw("]")
 	}
-	e.key("crashing_thread")
+	e.Key("crashing_thread")
 	if s.RequestingThread < 0 {
-		e.null()
+		e.Null()
 	} else {
-		e.number(uint64(s.RequestingThread))
+		e.Number(uint64(s.RequestingThread))
 	}
-	e.key("instruction")
+	e.Key("instruction")
 	e.optional(c.Instruction)
-	e.key("instruction_pointer_update")
+	e.Key("instruction_pointer_update")
 	if c.Jump == nil {
-		e.null()
+		e.Null()
 	} else {
-		e.raw(`{"address":`)
+		e.Raw(`{"address":`)
 		e.address(c.Jump.Address)
 		if c.Jump.LikelyGuardPage {
-			e.raw(`,"is_likely_guard_page":true`)
+			e.Raw(`,"is_likely_guard_page":true`)
 		}
-		e.raw("}")
+		e.Raw("}")
 	}
-	e.key("memory_accesses")
+	e.Key("memory_accesses")
 	e.accesses(c.Accesses)
-	e.key("possible_bit_flips")
+	e.Key("possible_bit_flips")
 	e.bitFlips(c.BitFlips)
-	e.key("type")
+	e.Key("type")
 	e.optional(c.Reason)
-	e.raw("}")
+	e.Raw("}")
 }
 
 func (e *encoder) accesses(list []analysis.Access) {
 	if list == nil {
-		e.null()
+		e.Null()
 		return
 	}
-	e.raw("[")
+	e.Raw("[")
 	for i, a := range list {
-		e.item(i)
-		e.raw("{")
+		e.Item(i)
+		e.Raw("{")
 		if a.Kind != "" {
-			e.key("access_type")
+			e.Key("access_type")
 			e.text(a.Kind)
 		}
-		e.key("address")
+		e.Key("address")
 		e.address(a.Address)
 		if a.LikelyGuardPage {
-			e.key("is_likely_guard_page")
-			e.boolean(true)
+			e.Key("is_likely_guard_page")
+			e.Boolean(true)
 		}
-		e.key("size")
+		e.Key("size")
 		if a.Size == 0 {
-			e.null()
+			e.Null()
 		} else {
-			e.number(uint64(a.Size))
+			e.Number(uint64(a.Size))
 		}
-		e.raw("}")
+		e.Raw("}")
 	}
-	e.raw("]")
+	e.Raw("]")
 }
 
 func (e *encoder) bitFlips(list []analysis.BitFlip) {
 	if len(list) == 0 {
-		e.null()
+		e.Null()
 		return
 	}
-	e.raw("[")
+	e.Raw("[")
 	for i, f := range list {
-		e.item(i)
-		e.raw("{")
-		e.key("address")
+		e.Item(i)
+		e.Raw("{")
+		e.Key("address")
 		e.address(f.Address)
-		e.key("confidence")
+		e.Key("confidence")
 		// A 32-bit number written with the digits of a 64-bit one.
-		e.b = strconv.AppendFloat(e.b, float64(f.Confidence), 'f', -1, 64)
-		e.key("details")
-		e.raw("{")
-		e.key("is_null")
-		e.boolean(f.IsNull)
-		e.key("nearby_registers")
-		e.number(uint64(f.NearbyRegisters))
-		e.key("poison_registers")
-		e.boolean(f.PoisonRegisters)
-		e.key("was_low")
-		e.boolean(f.WasLow)
-		e.key("was_non_canonical")
-		e.boolean(f.WasNonCanonical)
-		e.raw("}")
-		e.key("source_register")
+		e.B = strconv.AppendFloat(e.B, float64(f.Confidence), 'f', -1, 64)
+		e.Key("details")
+		e.Raw("{")
+		e.Key("is_null")
+		e.Boolean(f.IsNull)
+		e.Key("nearby_registers")
+		e.Number(uint64(f.NearbyRegisters))
+		e.Key("poison_registers")
+		e.Boolean(f.PoisonRegisters)
+		e.Key("was_low")
+		e.Boolean(f.WasLow)
+		e.Key("was_non_canonical")
+		e.Boolean(f.WasNonCanonical)
+		e.Raw("}")
+		e.Key("source_register")
 		e.optional(f.Register)
-		e.raw("}")
+		e.Raw("}")
 	}
-	e.raw("]")
+	e.Raw("]")
 }
 
 func (e *encoder) lsbRelease(r *LSBRelease) {
 	if r == nil {
-		e.null()
+		e.Null()
 		return
 	}
-	e.raw("{")
-	e.key("codename")
+	e.Raw("{")
+	e.Key("codename")
 	e.text(r.Codename)
-	e.key("description")
+	e.Key("description")
 	e.text(r.Description)
-	e.key("id")
+	e.Key("id")
 	e.text(r.ID)
-	e.key("release")
+	e.Key("release")
 	e.text(r.Release)
-	e.raw("}")
+	e.Raw("}")
 }
 
 func (e *encoder) limits(list []Limit) {
 	if list == nil {
-		e.null()
+		e.Null()
 		return
 	}
 	bound := func(b Bound) {
@@ -172,55 +172,55 @@ func (e *encoder) limits(list []Limit) {
 			e.text("unlimited")
 			return
 		}
-		e.number(b.Value)
+		e.Number(b.Value)
 	}
-	e.raw(`{"limits":[`)
+	e.Raw(`{"limits":[`)
 	for i, l := range list {
 		if e.full(i) {
 			break
 		}
-		e.item(i)
-		e.raw("{")
-		e.key("hard")
+		e.Item(i)
+		e.Raw("{")
+		e.Key("hard")
 		bound(l.Hard)
-		e.key("name")
+		e.Key("name")
 		e.text(l.Name)
-		e.key("soft")
+		e.Key("soft")
 		bound(l.Soft)
-		e.key("unit")
+		e.Key("unit")
 		e.text(l.Unit)
-		e.raw("}")
+		e.Raw("}")
 	}
-	e.raw("]}")
+	e.Raw("]}")
 }
 
 func (e *encoder) macCrashInfo(list []minidump.MacCrashRecord) {
 	if list == nil {
-		e.null()
+		e.Null()
 		return
 	}
 	number := func(k string, v uint64) {
-		e.key(k)
+		e.Key(k)
 		if v == 0 {
-			e.null()
+			e.Null()
 			return
 		}
 		e.address(v)
 	}
 	text := func(k, v string) {
-		e.key(k)
+		e.Key(k)
 		e.optional(v)
 	}
-	e.raw(`{"num_records":`)
-	e.number(uint64(len(list)))
-	e.raw(`,"records":[`)
+	e.Raw(`{"num_records":`)
+	e.Number(uint64(len(list)))
+	e.Raw(`,"records":[`)
 	for i := range list {
 		if e.full(i) {
 			break
 		}
 		r := &list[i]
-		e.item(i)
-		e.raw("{")
+		e.Item(i)
+		e.Raw("{")
 		number("abort_cause", r.AbortCause)
 		text("backtrace", r.Backtrace)
 		number("dialog_mode", r.DialogMode)
@@ -229,80 +229,80 @@ func (e *encoder) macCrashInfo(list []minidump.MacCrashRecord) {
 		text("module", r.ModulePath)
 		text("signature_string", r.SignatureString)
 		number("thread", r.Thread)
-		e.raw("}")
+		e.Raw("}")
 	}
-	e.raw("]}")
+	e.Raw("]}")
 }
 
 func (e *encoder) assertion(a *minidump.Assertion) {
-	e.raw("{")
-	e.key("expression")
+	e.Raw("{")
+	e.Key("expression")
 	e.text(a.Expression)
-	e.key("file")
+	e.Key("file")
 	e.text(a.File)
-	e.key("function")
+	e.Key("function")
 	e.text(a.Function)
-	e.key("kind")
-	e.number(uint64(a.Kind))
-	e.key("line")
-	e.number(uint64(a.Line))
-	e.raw("}")
+	e.Key("kind")
+	e.Number(uint64(a.Kind))
+	e.Key("line")
+	e.Number(uint64(a.Line))
+	e.Raw("}")
 }
 
 // problems says which lines of a symbol file broke the rules of its format: the
 // first one by the strict rules, and those that had to be skipped.
 func (e *encoder) problems(v *symbols.Verdict) {
-	e.raw(`{"first_line":`)
+	e.Raw(`{"first_line":`)
 	if v.Strict == 0 {
-		e.null()
+		e.Null()
 	} else {
-		e.number(v.Strict)
+		e.Number(v.Strict)
 	}
-	e.raw(`,"skipped":`)
-	e.number(v.Skipped)
-	e.raw(`,"skipped_lines":[`)
+	e.Raw(`,"skipped":`)
+	e.Number(v.Skipped)
+	e.Raw(`,"skipped_lines":[`)
 	for i, n := range v.SkippedLines {
-		e.item(i)
-		e.number(n)
+		e.Item(i)
+		e.Number(n)
 	}
-	e.raw("]}")
+	e.Raw("]}")
 }
 
 func (e *encoder) crashpad(p *minidump.CrashpadInfo) {
-	e.raw("{")
-	e.key("annotations")
+	e.Raw("{")
+	e.Key("annotations")
 	e.annotations(p.Annotations)
-	e.key("client_id")
+	e.Key("client_id")
 	e.text(p.ClientID)
-	e.key("modules")
-	e.raw("[")
+	e.Key("modules")
+	e.Raw("[")
 	for i := range p.Modules {
 		if e.full(i) {
 			break
 		}
 		m := &p.Modules[i]
-		e.item(i)
-		e.raw("{")
-		e.key("annotations")
+		e.Item(i)
+		e.Raw("{")
+		e.Key("annotations")
 		e.annotations(append(m.Simple[:len(m.Simple):len(m.Simple)], m.Objects...))
-		e.key("list")
-		e.raw("[")
+		e.Key("list")
+		e.Raw("[")
 		for j, text := range m.List {
 			if e.full(j) {
 				break
 			}
-			e.item(j)
+			e.Item(j)
 			e.text(text)
 		}
-		e.raw("]")
-		e.key("module_index")
-		e.number(uint64(m.Module))
-		e.raw("}")
+		e.Raw("]")
+		e.Key("module_index")
+		e.Number(uint64(m.Module))
+		e.Raw("}")
 	}
-	e.raw("]")
-	e.key("report_id")
+	e.Raw("]")
+	e.Key("report_id")
 	e.text(p.ReportID)
-	e.raw("}")
+	e.Raw("}")
 }
 
 // annotations writes an object of the annotations that are text; of several
@@ -314,15 +314,15 @@ func (e *encoder) annotations(list []minidump.Annotation) {
 			texts[list[i].Name] = list[i].Value
 		}
 	}
-	e.raw("{")
+	e.Raw("{")
 	for i, name := range slices.Sorted(maps.Keys(texts)) {
 		if e.full(i) {
 			break
 		}
-		e.item(i)
+		e.Item(i)
 		e.text(name)
-		e.raw(":")
+		e.Raw(":")
 		e.text(texts[name])
 	}
-	e.raw("}")
+	e.Raw("}")
 }

@@ -13,6 +13,7 @@ import (
 	"mayday/minidump"
 	"mayday/minidump/analysis"
 	"mayday/minidump/format"
+	"mayday/minidump/stackwalk/jsontext"
 	"mayday/minidump/unwind"
 	"mayday/symbols"
 )
@@ -55,7 +56,7 @@ func WalkText(ctx context.Context, d *minidump.Dump, source SymbolSource, o Opti
 }
 
 func newPrinter(w io.Writer, o TextOptions) *printer {
-	return &printer{Writer: bufio.NewWriterSize(w, maxPending), options: o}
+	return &printer{Writer: bufio.NewWriterSize(w, jsontext.MaxPending), options: o}
 }
 
 func (p *printer) each(s *State, thread int) {

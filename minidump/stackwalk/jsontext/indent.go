@@ -1,18 +1,19 @@
-package stackwalk
+package jsontext
 
 import "io"
 
-// indenter writes compact JSON indented by two spaces, as json.Indent does, but
+// Indenter writes compact JSON indented by two spaces, as json.Indent does, but
 // without having all of it at hand.
-type indenter struct {
-	w                        io.Writer
+type Indenter struct {
+	W io.Writer
+
 	out                      []byte
 	depth                    int
 	quoted, escaped, pending bool // pending: a bracket was opened, and nothing is in it yet
 }
 
 // Write implements io.Writer.
-func (d *indenter) Write(b []byte) (int, error) {
+func (d *Indenter) Write(b []byte) (int, error) {
 	d.out = d.out[:0]
 	for _, c := range b {
 		if d.quoted {
@@ -42,11 +43,11 @@ func (d *indenter) Write(b []byte) (int, error) {
 			d.out = append(d.out, ' ')
 		}
 	}
-	_, err := d.w.Write(d.out)
+	_, err := d.W.Write(d.out)
 	return len(b), err
 }
 
-func (d *indenter) line() {
+func (d *Indenter) line() {
 	d.out = append(d.out, '\n')
 	for range d.depth {
 		d.out = append(d.out, ' ', ' ')
