@@ -36,6 +36,7 @@ type reportPage struct {
 	Modules                     []moduleView
 	Missing                     []moduleView
 	MissingInStack              bool
+	CutShort                    string // the limit that the walk met
 	Unloaded                    []string
 	Annotations                 []annotationView
 	Notes                       string

@@ -15,16 +15,18 @@ type dumpView struct {
 	CrashInfo struct {
 		CrashingThread *int `json:"crashing_thread"`
 	} `json:"crash_info"`
-	Threads  []dumpThread `json:"threads"`
-	Modules  []dumpModule `json:"modules"`
-	Unloaded []struct {
+	Threads   []dumpThread `json:"threads"`
+	Modules   []dumpModule `json:"modules"`
+	Truncated string       `json:"truncated"`
+	Unloaded  []struct {
 		Filename string `json:"filename"`
 	} `json:"unloaded_modules"`
 }
 
 type dumpThread struct {
-	Name   string      `json:"thread_name"`
-	Frames []dumpFrame `json:"frames"`
+	Name      string      `json:"thread_name"`
+	Frames    []dumpFrame `json:"frames"`
+	Truncated any         `json:"truncated"` // true, or the limit that ended the walk
 }
 
 type dumpFrame struct {
@@ -102,6 +104,7 @@ func (p *reportPage) fillStacks(d *dumpView) {
 	if d == nil {
 		return
 	}
+	p.CutShort = d.Truncated
 	crashing := -1
 	if d.CrashInfo.CrashingThread != nil {
 		crashing = *d.CrashInfo.CrashingThread
@@ -156,6 +159,9 @@ func viewThread(i int, t dumpThread) threadView {
 	v := threadView{Index: i, Name: t.Name, Count: len(t.Frames)}
 	for _, f := range t.Frames {
 		v.Frames = append(v.Frames, viewFrame(f)...)
+	}
+	if limit, ok := t.Truncated.(string); ok {
+		v.Frames = append(v.Frames, frameView{Truncated: "The walk ended here: " + limit})
 	}
 	for _, f := range v.Frames {
 		if f.Truncated == "" {

@@ -303,6 +303,17 @@ func TestReportOfWhatIsNotProcessed(t *testing.T) {
 	i.page("/report/index/"+id.String(), i.token(catalog.Admin), 200).has("p", "walker ran out of time")
 }
 
+func TestReportOfWhatWasCutShort(t *testing.T) {
+	i := newInstance(t, config.Web{})
+	frame := map[string]any{"frame": 0, "module": "kite", "function": "spin", "offset": "0x1", "trust": "context"}
+	id := i.crash(map[string]any{"json_dump": map[string]any{"truncated": "more than 9 threads", "crash_info": map[string]any{"crashing_thread": 0},
+		"threads": []any{map[string]any{"frames": []any{frame}, "truncated": "more than 1 frames"}, map[string]any{"frames": []any{frame}, "truncated": true}}}})
+	p := i.page("/report/index/"+id.String(), "", 200)
+	p.has(".note", "The stacks are not whole: more than 9 threads.")
+	p.has("#crashing-thread td", "The walk ended here: more than 1 frames")
+	p.has("#threads .fn", "spin")
+}
+
 // What clients send must not become markup, whatever it is.
 func TestHostileText(t *testing.T) {
 	i := newInstance(t, config.Web{})
