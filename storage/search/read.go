@@ -1,12 +1,14 @@
 package search
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"math"
-	"strconv"
 	"strings"
-	"unicode/utf16"
-	"unicode/utf8"
+	"sync"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"mayday/app/fault"
 	"mayday/storage/search/plan"
@@ -20,6 +22,7 @@ type Reader struct {
 	fields  []plan.Field
 	root    *node
 	wrapped *node // root, and a processed crash in a line of an import
+	parsers sync.Pool
 }
 
 // node is a place in the processed crash that a field wants, or that lies above
@@ -59,35 +62,41 @@ func NewReader(fields *plan.Fields) *Reader {
 	return x
 }
 
-// Doc makes the document of a processed crash. What the document holds may lie
-// in text.
-func (x *Reader) Doc(text string) (Doc, error) { return x.read(text, x.root) }
+// Doc makes the document of a processed crash.
+func (x *Reader) Doc(text []byte) (Doc, error) { return x.read(text, x.root) }
 
 // Line makes the document of a line of an import: a processed crash, or an
 // object that holds it as processed_crash.
-func (x *Reader) Line(text string) (Doc, error) { return x.read(text, x.wrapped) }
+func (x *Reader) Line(text []byte) (Doc, error) { return x.read(text, x.wrapped) }
 
-// keepText is up to what size a text is kept whole when a document holds values
-// of it; values of larger ones are copied, as a batch holds thousands.
-const keepText = 16 << 10
-
-func (x *Reader) read(text string, root *node) (doc Doc, err error) {
-	p := parser{s: text, x: x, copies: len(text) > keepText}
+func (x *Reader) read(text []byte, root *node) (doc Doc, err error) {
+	p, ok := x.parsers.Get().(*parser)
+	if !ok {
+		p = &parser{x: x}
+	}
+	defer x.parsers.Put(p)
+	p.crash = nil
+	p.in = *bytes.NewBuffer(text) // which the decoder reads in place
+	p.Reset(&p.in, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	defer func() { p.in = bytes.Buffer{} }()
 	values := make([]any, len(x.fields))
-	p.space()
-	if p.peek() == 'n' { // DecodeDocument words it so as well
-		return doc, fault.New(fault.Malformed, "decode document: null instead of an object")
+	switch p.PeekKind() {
+	case '{':
+		err = p.object(root, values)
+	case 'n':
+		err = fault.New(fault.Malformed, "null instead of an object")
+	default:
+		if _, err = p.ReadToken(); err == nil {
+			err = fault.New(fault.Malformed, "no object")
+		}
 	}
-	if p.peek() != '{' {
-		err = p.wrong("an object")
-	} else {
-		err = p.object(root, values, 1)
-	}
-	if p.space(); err == nil && p.at < len(text) {
-		err = p.wrong("the end")
+	if err == nil {
+		if _, more := p.ReadToken(); more != io.EOF {
+			err = fault.New(fault.Malformed, "more follows the object at byte %d", p.InputOffset())
+		}
 	}
 	if err != nil {
-		return doc, fault.Wrap(err, "decode document of %d bytes", len(text))
+		return doc, fault.As(fault.Malformed, err, "decode document of %d bytes", len(text))
 	}
 	if p.crash != nil {
 		values = p.crash
@@ -120,264 +129,182 @@ func (x *Reader) finish(values []any) (Doc, error) {
 
 // parser reads one text.
 type parser struct {
-	s      string
-	at     int
-	x      *Reader
-	copies bool
-	crash  []any  // values of the processed crash inside, once there is one
-	open   []byte // brackets that skip is in
+	jsontext.Decoder
+	in    bytes.Buffer
+	x     *Reader
+	crash []any  // values of the processed crash inside, once there is one
+	name  []byte // room for names with escapes
 }
 
-// mostDepth bounds values in each other, as encoding/json does.
-const mostDepth = 10_000
-
-func (p *parser) wrong(want string) error {
-	if p.at >= len(p.s) {
-		return fault.New(fault.Malformed, "it ends where %s should be", want)
-	}
-	return fault.New(fault.Malformed, "byte %d is %q where %s should be", p.at, p.s[p.at], want)
-}
-
-func (p *parser) space() {
-	for p.at < len(p.s) {
-		switch p.s[p.at] {
-		case ' ', '\t', '\r', '\n':
-			p.at++
-		default:
-			return
-		}
-	}
-}
-
-// peek is the next byte, 0 at the end; no value begins with 0.
-func (p *parser) peek() byte {
-	if p.at < len(p.s) {
-		return p.s[p.at]
-	}
-	return 0
-}
-
-// object reads the object that begins here: the values that fields want.
-func (p *parser) object(n *node, values []any, depth int) error {
-	return p.members(depth, func(key string) error {
-		next := n.sub[key]
+// object reads the object that comes: the values that fields want.
+func (p *parser) object(n *node, values []any) error {
+	return p.members(func(name []byte) error {
+		next := n.sub[string(name)]
 		switch {
 		case next == nil:
-			return p.skip(depth + 1)
+			return p.SkipValue()
 		case next.crash:
 			p.crash = nil
-			if p.peek() != '{' {
-				return p.skip(depth + 1)
+			if p.PeekKind() != '{' {
+				return p.SkipValue()
 			}
 			p.crash = make([]any, len(p.x.fields))
-			return p.object(p.x.root, p.crash, depth+1)
+			return p.object(p.x.root, p.crash)
 		}
-		return p.value(next, values, depth+1)
+		return p.value(next, values)
 	})
 }
 
-// members calls f for each member of the object that begins here, at its value.
-func (p *parser) members(depth int, f func(key string) error) error {
-	if depth > mostDepth {
-		return fault.New(fault.Malformed, "more than %d values in each other", mostDepth)
+// members calls f for each member of the object that comes, before its value.
+func (p *parser) members(f func(name []byte) error) error {
+	if _, err := p.ReadToken(); err != nil {
+		return err
 	}
-	p.at++
-	if p.space(); p.peek() == '}' {
-		p.at++
-		return nil
-	}
-	for {
-		key, err := p.key()
-		if err == nil {
-			err = f(key)
-		}
+	for p.PeekKind() == '"' {
+		name, err := p.ReadValue()
 		if err != nil {
 			return err
 		}
-		p.space()
-		switch p.peek() {
-		case '}':
-			p.at++
-			return nil
-		case ',':
-			p.at++
-			p.space()
-		default:
-			return p.wrong("a comma or brace")
+		plain := []byte(name[1 : len(name)-1])
+		if bytes.IndexByte(plain, '\\') >= 0 {
+			// Invalid UTF-8 is in no name that is wanted.
+			p.name, _ = jsontext.AppendUnquote(p.name[:0], name)
+			plain = p.name
 		}
-	}
-}
-
-// key reads a member's name up to its value.
-func (p *parser) key() (string, error) {
-	if p.peek() != '"' {
-		return "", p.wrong("a name")
-	}
-	key, err := p.text()
-	if err != nil {
-		return "", err
-	}
-	if p.space(); p.peek() != ':' {
-		return "", p.wrong("a colon")
-	}
-	p.at++
-	p.space()
-	return key, nil
-}
-
-// elements calls f for each element of the list that begins here.
-func (p *parser) elements(depth int, f func() error) error {
-	if depth > mostDepth {
-		return fault.New(fault.Malformed, "more than %d values in each other", mostDepth)
-	}
-	p.at++
-	if p.space(); p.peek() == ']' {
-		p.at++
-		return nil
-	}
-	for {
-		if err := f(); err != nil {
+		if err := f(plain); err != nil {
 			return err
 		}
-		p.space()
-		switch p.peek() {
-		case ']':
-			p.at++
-			return nil
-		case ',':
-			p.at++
-			p.space()
-		default:
-			return p.wrong("a comma or bracket")
+	}
+	_, err := p.ReadToken()
+	return err
+}
+
+// elements calls f for each element of the list that comes.
+func (p *parser) elements(f func() error) error {
+	if _, err := p.ReadToken(); err != nil {
+		return err
+	}
+	for {
+		switch p.PeekKind() {
+		case ']', 0: // 0: what is wrong is said by reading it
+			_, err := p.ReadToken()
+			return err
+		}
+		if err := f(); err != nil {
+			return err
 		}
 	}
 }
 
 // value reads the value that fields of n want; of two with the same name the
 // last counts.
-func (p *parser) value(n *node, values []any, depth int) (err error) {
+func (p *parser) value(n *node, values []any) (err error) {
 	for _, i := range n.below {
 		values[i] = nil
 	}
 	var raw any
-	switch p.peek() {
-	case '{':
-		raw = composite{}
-		if len(n.sub) > 0 {
-			err = p.object(n, values, depth)
-		} else {
-			err = p.skip(depth)
-		}
-	case '[':
-		if err = p.stacks(n, values, depth); err == nil {
-			raw, err = p.list(depth)
-		}
+	switch kind := p.PeekKind(); {
+	case kind == '{' && len(n.sub) > 0:
+		raw, err = composite{}, p.object(n, values)
+	case kind == '[' && p.frames(n):
+		return p.stack(n, values)
+	case kind == '[':
+		raw, err = p.list()
+	case kind == '0' && len(n.fields) == 1:
+		return p.number(n.fields[0], values)
 	default:
-		if p.number(n, values) {
-			return nil
-		}
 		raw, err = p.scalar()
 	}
-	if err != nil || raw == nil {
-		return err
+	if err == nil {
+		p.set(n, values, raw)
+	}
+	return err
+}
+
+// set gives the fields of n their value.
+func (p *parser) set(n *node, values []any, raw any) {
+	if raw == nil {
+		return
 	}
 	for _, i := range n.fields {
 		switch f := &p.x.fields[i]; f.Name {
 		case plan.IDField, plan.DateField:
 			values[i] = raw // see finish
 		default:
-			if !f.Frames { // those are read
-				values[i] = fix(f, raw)
-			}
+			values[i] = fix(f, raw)
 		}
 	}
-	return nil
 }
 
 // composite stands for an object, or a list where none is wanted: not nil, and
 // of no type that a field takes.
 type composite struct{}
 
-// number reads the commonest sort of value at once: an integer, or a flag, for
-// one field of that type.
-func (p *parser) number(n *node, values []any) bool {
-	if len(n.fields) != 1 {
-		return false
+// number reads a number for one field: nearly all are plain integers.
+func (p *parser) number(i int, values []any) error {
+	text, err := p.ReadValue()
+	if err != nil {
+		return err
 	}
-	i := n.fields[0]
-	switch f := &p.x.fields[i]; f.Storage {
-	case plan.Long, plan.Integer:
-		end := p.at
-		if p.peek() == '-' {
-			end++
-		}
-		first := end
-		v := int64(0)
-		for ; end < len(p.s) && end-first < 18 && p.s[end]-'0' <= 9; end++ {
-			v = v*10 + int64(p.s[end]-'0')
-		}
-		if end == first || p.s[first] == '0' && end-first > 1 || end < len(p.s) && strings.IndexByte(",} ]\n\r\t", p.s[end]) < 0 {
-			return false
-		}
-		if first > p.at {
-			v = -v
-		}
+	f := &p.x.fields[i]
+	if v, ok := plainInt(text); ok && f.Storage.IsInt() {
 		if f.Storage == plan.Long || v >= math.MinInt32 && v <= math.MaxInt32 {
 			values[i] = v
 		}
-		p.at = end
-		return true
-	case plan.Boolean:
-		if strings.HasPrefix(p.s[p.at:], "true") {
-			values[i] = true
-			p.at += 4
-			return true
-		}
-		if strings.HasPrefix(p.s[p.at:], "false") {
-			values[i] = false
-			p.at += 5
-			return true
-		}
+		return nil
 	}
-	return false
+	if f.Name != plan.IDField && f.Name != plan.DateField {
+		values[i] = fix(f, json.Number(text))
+	} else {
+		values[i] = json.Number(text)
+	}
+	return nil
 }
 
-// scalar reads a text, number, true, false or null.
-func (p *parser) scalar() (any, error) {
-	switch c := p.peek(); {
-	case c == '"':
-		s, err := p.text()
-		if p.copies {
-			s = strings.Clone(s)
+// plainInt reads an integer of at most 18 digits.
+func plainInt(text []byte) (v int64, ok bool) {
+	digits := bytes.TrimPrefix(text, []byte("-"))
+	if len(digits) > 18 {
+		return 0, false
+	}
+	for _, c := range digits {
+		if c-'0' > 9 {
+			return 0, false
 		}
-		return s, err
-	case c == '-' || c-'0' <= 9:
-		from := p.at
-		err := p.digits()
-		return json.Number(p.s[from:p.at]), err
+		v = v*10 + int64(c-'0')
 	}
-	word, value := "null", any(nil)
-	switch p.peek() {
-	case 't':
-		word, value = "true", true
-	case 'f':
-		word, value = "false", false
+	if len(digits) < len(text) {
+		v = -v
 	}
-	if !strings.HasPrefix(p.s[p.at:], word) {
-		return nil, p.wrong("a value")
+	return v, true
+}
+
+// scalar reads a value; what is none comes as composite.
+func (p *parser) scalar() (any, error) {
+	switch kind := p.PeekKind(); kind {
+	case '{', '[':
+		return composite{}, p.SkipValue()
+	default:
+		token, err := p.ReadToken()
+		if err != nil {
+			return nil, err
+		}
+		switch kind {
+		case '"':
+			return token.String(), nil
+		case '0':
+			return json.Number(token.String()), nil
+		case 't', 'f':
+			return token.Bool(), nil
+		}
+		return nil, nil // null
 	}
-	p.at += len(word)
-	return value, nil
 }
 
 // list reads a list of scalars; what else is in it only counts.
-func (p *parser) list(depth int) (any, error) {
+func (p *parser) list() (any, error) {
 	out := []any{}
-	err := p.elements(depth, func() error {
-		if c := p.peek(); c == '{' || c == '[' {
-			out = append(out, composite{})
-			return p.skip(depth + 1)
-		}
+	err := p.elements(func() error {
 		v, err := p.scalar()
 		out = append(out, v)
 		return err
@@ -385,66 +312,72 @@ func (p *parser) list(depth int) (any, error) {
 	return out, err
 }
 
-// stacks reads the list that begins here as frames for the fields that want
-// such, and stays before it.
-func (p *parser) stacks(n *node, values []any, depth int) error {
-	from := p.at
+// frames says whether a field wants the list here as the frames of a stack.
+func (p *parser) frames(n *node) bool {
 	for _, i := range n.fields {
-		if !p.x.fields[i].Frames {
-			continue
+		if p.x.fields[i].Frames {
+			return true
 		}
-		text, err := p.stack(p.x.fields[i].Parts, depth)
-		if err != nil {
-			return err
-		}
-		if text != "" {
-			values[i] = text
-		}
-		p.at = from
 	}
-	return nil
+	return false
 }
 
-// stack reads a list of frames.
-func (p *parser) stack(sep string, depth int) (string, error) {
+// stack reads a list of frames. Other fields that want it see a list of as many
+// values.
+func (p *parser) stack(n *node, values []any) error {
 	var lines []string
-	count := 0
-	err := p.elements(depth, func() error {
-		if count++; count > maxFrames || p.peek() != '{' {
-			return p.skip(depth + 1)
+	list := []any{}
+	err := p.elements(func() error {
+		if len(list) >= maxFrames || p.PeekKind() != '{' {
+			v, err := p.scalar()
+			list = append(list, v)
+			return err
 		}
-		module, one, inlines, err := p.frame(depth + 1)
+		list = append(list, composite{})
+		module, one, inlines, err := p.frame()
 		for _, in := range inlines {
 			lines = append(lines, frameLine(module, in.function, in.file))
 		}
 		lines = append(lines, frameLine(module, one.function, one.file))
 		return err
 	})
-	return linesText(lines, sep), err
+	if err != nil {
+		return err
+	}
+	p.set(n, values, list)
+	for _, i := range n.fields {
+		if p.x.fields[i].Frames {
+			values[i] = nil
+			if text := linesText(lines, p.x.fields[i].Parts); text != "" {
+				values[i] = text
+			}
+		}
+	}
+	return nil
 }
 
 // frame reads one frame, with the calls inlined into it.
-func (p *parser) frame(depth int) (module string, one call, inlines []call, err error) {
-	err = p.members(depth, func(key string) (err error) {
-		switch key {
+func (p *parser) frame() (module string, one call, inlines []call, err error) {
+	err = p.members(func(name []byte) (err error) {
+		switch string(name) {
 		case "module":
-			module, err = p.string(depth + 1)
+			module, err = p.text()
 		case "inlines":
 			inlines = nil
-			if p.peek() != '[' {
-				return p.skip(depth + 1)
+			if p.PeekKind() != '[' {
+				return p.SkipValue()
 			}
-			return p.elements(depth+1, func() error {
-				if p.peek() != '{' {
-					return p.skip(depth + 2)
+			return p.elements(func() error {
+				if p.PeekKind() != '{' {
+					return p.SkipValue()
 				}
 				var in call
-				err := p.members(depth+2, func(key string) error { return p.call(key, &in, depth+3) })
+				err := p.members(func(name []byte) error { return p.call(name, &in) })
 				inlines = append(inlines, in)
 				return err
 			})
 		default:
-			err = p.call(key, &one, depth+1)
+			err = p.call(name, &one)
 		}
 		return err
 	})
@@ -452,271 +385,20 @@ func (p *parser) frame(depth int) (module string, one call, inlines []call, err 
 }
 
 // call reads a member of a call.
-func (p *parser) call(key string, c *call, depth int) (err error) {
-	switch key {
+func (p *parser) call(name []byte, c *call) (err error) {
+	switch string(name) {
 	case "function":
-		c.function, err = p.string(depth)
+		c.function, err = p.text()
 	case "file":
-		c.file, err = p.string(depth)
+		c.file, err = p.text()
 	default:
-		err = p.skip(depth)
+		err = p.SkipValue()
 	}
 	return err
 }
 
-// string reads a value, "" when it is no text.
-func (p *parser) string(depth int) (string, error) {
-	if p.peek() == '"' {
-		return p.text()
-	}
-	return "", p.skip(depth)
-}
-
-// skip checks the value that begins here. It keeps its own stack: texts decide
-// how deep values are in each other.
-func (p *parser) skip(depth int) error {
-	p.open = p.open[:0]
-	for {
-		if err := p.begin(depth); err != nil {
-			return err
-		}
-		for { // after a value, or an empty list or object
-			if len(p.open) == 0 {
-				return nil
-			}
-			inside := p.open[len(p.open)-1]
-			if inside&empty != 0 { // its first value comes
-				p.open[len(p.open)-1] = inside &^ empty
-				break
-			}
-			p.space()
-			c := p.peek()
-			if c == ',' {
-				p.at++
-				if p.space(); inside == '}' {
-					if err := p.name(); err != nil {
-						return err
-					}
-				}
-				break
-			}
-			if c != inside {
-				return p.wrong("a comma or what ends the value")
-			}
-			p.at++
-			p.open = p.open[:len(p.open)-1]
-		}
-	}
-}
-
-// empty marks an open list or object without a value so far.
-const empty = 0x80
-
-// begin reads a scalar, or opens a list or object and goes to its first value.
-func (p *parser) begin(depth int) error {
-	c := p.peek()
-	switch {
-	case c == '"':
-		_, _, err := p.quoted()
-		return err
-	case c == '-' || c-'0' <= 9:
-		return p.digits()
-	case c != '{' && c != '[':
-		_, err := p.scalar()
-		return err
-	}
-	if depth+len(p.open) > mostDepth {
-		return fault.New(fault.Malformed, "more than %d values in each other", mostDepth)
-	}
-	p.at++
-	p.space()
-	end := c + 2 // ] and } come two after [ and {
-	if p.peek() == end {
-		p.at++
-		return nil
-	}
-	p.open = append(p.open, end|empty)
-	if c == '{' {
-		return p.name()
-	}
-	return nil
-}
-
-// name skips a member's name.
-func (p *parser) name() error {
-	if p.peek() != '"' {
-		return p.wrong("a name")
-	}
-	if _, _, err := p.quoted(); err != nil {
-		return err
-	}
-	if p.space(); p.peek() != ':' {
-		return p.wrong("a colon")
-	}
-	p.at++
-	p.space()
-	return nil
-}
-
-// digits reads a number.
-func (p *parser) digits() error {
-	if p.peek() == '-' {
-		p.at++
-	}
-	switch c := p.peek(); {
-	case c == '0':
-		p.at++
-	case c-'1' <= 8:
-		p.run()
-	default:
-		return p.wrong("a digit")
-	}
-	if p.peek() == '.' {
-		p.at++
-		if !p.run() {
-			return p.wrong("a digit")
-		}
-	}
-	if c := p.peek(); c == 'e' || c == 'E' {
-		p.at++
-		if c := p.peek(); c == '+' || c == '-' {
-			p.at++
-		}
-		if !p.run() {
-			return p.wrong("a digit")
-		}
-	}
-	return nil
-}
-
-// run reads digits; false when there is none.
-func (p *parser) run() bool {
-	from := p.at
-	for p.at < len(p.s) && p.s[p.at]-'0' <= 9 {
-		p.at++
-	}
-	return p.at > from
-}
-
-// plainByte says of each byte whether it stands for itself in a text.
-var plainByte = func() (t [256]bool) {
-	for c := range t {
-		t[c] = c >= ' ' && c != '"' && c != '\\' && c < utf8.RuneSelf
-	}
-	return t
-}()
-
-// quoted reads a text in quotes. plain says that it stands as it is between
-// them: without escapes, and ASCII.
-func (p *parser) quoted() (inside string, plain bool, err error) {
-	p.at++
-	from := p.at
-	plain = true
-	for {
-		for p.at < len(p.s) && plainByte[p.s[p.at]] {
-			p.at++
-		}
-		switch c := p.peek(); {
-		case c == '"':
-			p.at++
-			return p.s[from : p.at-1], plain, nil
-		case c >= utf8.RuneSelf:
-			plain = false
-			p.at++
-		case c == '\\':
-			plain = false
-			if err := p.escape(); err != nil {
-				return "", false, err
-			}
-		default:
-			return "", false, p.wrong("a character of a text")
-		}
-	}
-}
-
-// escape checks what follows a backslash.
-func (p *parser) escape() error {
-	p.at++
-	if strings.IndexByte(`"\/bfnrtu`, p.peek()) < 0 || p.at >= len(p.s) {
-		return p.wrong("an escape")
-	}
-	p.at++
-	if p.s[p.at-1] != 'u' {
-		return nil
-	}
-	if _, ok := fourHex(p.s[p.at:]); !ok {
-		return p.wrong("four hexadecimal digits")
-	}
-	p.at += 4
-	return nil
-}
-
-func fourHex(s string) (rune, bool) {
-	if len(s) < 4 {
-		return 0, false
-	}
-	for i := range 4 {
-		if c := s[i]; c-'0' > 9 && c|0x20-'a' > 5 {
-			return 0, false
-		}
-	}
-	v, err := strconv.ParseUint(s[:4], 16, 16)
-	return rune(v), err == nil
-}
-
-// text reads a text and what it stands for.
+// text reads a value, "" when it is no text.
 func (p *parser) text() (string, error) {
-	s, plain, err := p.quoted()
-	if err != nil || plain {
-		return s, err
-	}
-	return unescaped(s), nil
-}
-
-// unescaped is what a checked text stands for; bytes that are no UTF-8 and
-// halves of pairs become U+FFFD each.
-func unescaped(s string) string {
-	if strings.IndexByte(s, '\\') < 0 && utf8.ValidString(s) {
-		return s
-	}
-	out := make([]byte, 0, len(s)+8)
-	for i := 0; i < len(s); {
-		if s[i] != '\\' {
-			r, n := utf8.DecodeRuneInString(s[i:])
-			out = utf8.AppendRune(out, r)
-			i += n
-			continue
-		}
-		c := s[i+1]
-		i += 2
-		switch c {
-		case 'b':
-			out = append(out, '\b')
-		case 'f':
-			out = append(out, '\f')
-		case 'n':
-			out = append(out, '\n')
-		case 'r':
-			out = append(out, '\r')
-		case 't':
-			out = append(out, '\t')
-		case 'u':
-			r, _ := fourHex(s[i:]) // escape has seen it
-			i += 4
-			if utf16.IsSurrogate(r) {
-				pair := rune(utf8.RuneError)
-				if strings.HasPrefix(s[i:], `\u`) {
-					low, _ := fourHex(s[i+2:])
-					pair = utf16.DecodeRune(r, low)
-				}
-				if r = pair; pair != utf8.RuneError {
-					i += 6
-				}
-			}
-			out = utf8.AppendRune(out, r)
-		default:
-			out = append(out, c)
-		}
-	}
-	return string(out)
+	v, err := p.scalar()
+	return textOf(v), err
 }

@@ -7,9 +7,9 @@ package load
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -70,7 +70,7 @@ func (m *Importer) Run(ctx context.Context, r io.Reader) (*Report, error) {
 	parse := m.parse
 	if m.Crashes == nil && m.Seen == nil { // nobody wants the documents themselves
 		x := search.NewReader(m.Fields)
-		parse = func(text string) (one Crash, err error) {
+		parse = func(text []byte) (one Crash, err error) {
 			if one.Doc, err = x.Line(text); err == nil {
 				one.ID, err = storage.ParseCrashID(search.FormatID(one.Doc.ID))
 			}
@@ -93,7 +93,7 @@ func (m *Importer) Run(ctx context.Context, r io.Reader) (*Report, error) {
 		if err != nil && err != io.EOF {
 			return nil, fault.Wrap(err, "line %d", number)
 		}
-		if text = strings.TrimSpace(text); len(text) > 0 {
+		if text = bytes.TrimSpace(text); len(text) > 0 {
 			one, err := parse(text)
 			if err != nil {
 				report.RefusedLines++
@@ -112,26 +112,27 @@ func (m *Importer) Run(ctx context.Context, r io.Reader) (*Report, error) {
 	}
 }
 
-// readLine reads one line of at most the size of two documents.
-func readLine(r *bufio.Reader) (string, error) {
+// readLine reads one line of at most the size of two documents; it is valid
+// until the next call.
+func readLine(r *bufio.Reader) ([]byte, error) {
 	var line []byte
 	for {
 		part, err := r.ReadSlice('\n')
 		if err != bufio.ErrBufferFull && line == nil {
-			return string(part), err
+			return part, err
 		}
 		line = append(line, part...)
 		if len(line) > 2*storage.MaxDocument {
-			return "", fault.New(fault.TooLarge, "longer than %d bytes", 2*storage.MaxDocument)
+			return nil, fault.New(fault.TooLarge, "longer than %d bytes", 2*storage.MaxDocument)
 		}
 		if err != bufio.ErrBufferFull {
-			return string(line), err
+			return line, err
 		}
 	}
 }
 
-func (m *Importer) parse(text string) (one Crash, err error) {
-	doc, err := storage.DecodeDocument([]byte(text))
+func (m *Importer) parse(text []byte) (one Crash, err error) {
+	doc, err := storage.DecodeDocument(text)
 	if err != nil {
 		return one, err
 	}

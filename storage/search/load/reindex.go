@@ -166,7 +166,7 @@ func (r *Reindexer) read(ctx context.Context, ids []storage.CrashID) (docs []sea
 			default:
 				return err
 			}
-			d, err := x.Doc(string(text))
+			d, err := x.Doc(text)
 			if err != nil {
 				errs[i] = err
 				return nil
