@@ -25,7 +25,6 @@ package server
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -248,19 +247,11 @@ func (s *Server) answered(h echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// maxDrain is how much of a refused body is read, so that a client that sends
-// it in pieces gets to see the answer.
-const maxDrain = 256 << 20
-
 func (s *Server) refuse(c echo.Context, err error) error {
 	if c.Response().Committed {
 		return err
 	}
-	if body := c.Request().Body; body != nil {
-		deadline := http.NewResponseController(c.Response())
-		_ = deadline.SetReadDeadline(time.Now().Add(spool.StallTimeout)) // a server without deadlines waits longer
-		_, _ = io.Copy(io.Discard, io.LimitReader(body, maxDrain))       // the answer is the same
-	}
+	spool.Drain(c.Response(), c.Request())
 	var own *spool.StatusError
 	if errors.As(err, &own) {
 		return c.JSON(own.Status, map[string]string{"error": own.Msg})

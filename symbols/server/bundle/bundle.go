@@ -20,6 +20,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"runtime/debug"
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
@@ -288,16 +289,32 @@ func (b *Bundle) unpack(ctx context.Context, e entry) error {
 		if err != nil {
 			return asBad(err, e.path)
 		}
+		defer func() {
+			x.block = nil // holds the window
+			letGo(x.most)
+		}()
 		r = x
 	default:
 		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return asBad(err, e.path)
 		}
+		defer letGo(maxWindow) // what it took is not told
 		defer z.Close()
 		r = z
 	}
 	return b.extract(ctx, entry{path: unpackedName(e.path), depth: e.depth + 1}, r)
+}
+
+// largeWindow is what is worth a collection of garbage of its own.
+const largeWindow = 8 << 20
+
+// letGo gives the memory of a large window back at once: the next file wants one
+// too, and the runtime would let several pile up.
+func letGo(window int) {
+	if window > largeWindow {
+		debug.FreeOSMemory()
+	}
 }
 
 // unpackedName is the name of what a packed file holds.

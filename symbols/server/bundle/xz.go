@@ -21,6 +21,7 @@ import (
 // block may say 4 GB. The index at the end is not compared: the blocks have
 // checksums of their own.
 type xzReader struct {
+	most  int // bytes of the largest window so far
 	in    *countingReader
 	check byte // kind of checksum
 	block io.Reader
@@ -117,6 +118,7 @@ func (x *xzReader) next() error {
 	if err != nil {
 		return err
 	}
+	x.most = max(x.most, window)
 	if x.block, err = (lzma.Reader2Config{DictCap: window}).NewReader2(x.in); err != nil {
 		return fault.As(fault.Malformed, err, "xz")
 	}

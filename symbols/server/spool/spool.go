@@ -173,6 +173,32 @@ func (p *patient) Read(b []byte) (int, error) {
 	return n, err
 }
 
+const (
+	// maxDrain is how much of a refused body is read, drainTime how long that
+	// may take, and drainStall how long a client may be silent then.
+	maxDrain   = 256 << 20
+	drainTime  = time.Minute
+	drainStall = 5 * time.Second
+)
+
+// Drain reads what is left of the body of a request that is refused: a client
+// that sends it in pieces would not get to see the answer otherwise.
+func Drain(w http.ResponseWriter, r *http.Request) {
+	if r.Body == nil {
+		return
+	}
+	c := http.NewResponseController(w)
+	end := time.Now().Add(drainTime)
+	b := make([]byte, 64<<10)
+	for n := 0; n < maxDrain && time.Now().Before(end); {
+		_ = c.SetReadDeadline(time.Now().Add(drainStall)) // a server without deadlines waits longer
+		got, err := r.Body.Read(b)
+		if n += got; err != nil {
+			return // the answer is the same
+		}
+	}
+}
+
 // Read receives the form in the body of a request. The file is the first one
 // of the field wantFile, or of any field when that is "". A body that is no
 // form gives an Incoming without fields and file.
