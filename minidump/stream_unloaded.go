@@ -55,10 +55,15 @@ func (d *Dump) readUnloaded(b []byte) *FormatError {
 		u.order[i] = span{base, uint32(size), uint32(i)}
 	}
 	order := func(a, b span) int {
-		if a.base != b.base {
-			return cmp.Compare(a.base, b.base)
+		switch { // most differ at once, and there may be a million
+		case a.base < b.base:
+			return -1
+		case a.base > b.base:
+			return 1
+		case a.size != b.size:
+			return cmp.Compare(a.size, b.size)
 		}
-		return cmp.Or(cmp.Compare(a.size, b.size), cmp.Compare(a.item, b.item))
+		return cmp.Compare(a.item, b.item)
 	}
 	if !slices.IsSortedFunc(u.order, order) {
 		slices.SortFunc(u.order, order)
@@ -96,11 +101,17 @@ func (u *UnloadedModules) Len() int {
 
 // At is number i in file order.
 func (u *UnloadedModules) At(i int) UnloadedModule {
-	base, size, name := u.raw(i)
-	all := budget{^uint64(0)} // its name was paid for when the list was read
-	text, _ := u.d.utf16From(name, &all)
+	base, size, name := u.Range(i)
 	stamp := u.d.Order.Uint32(u.entries[i*format.UnloadedModuleSize+16:])
-	return UnloadedModule{Base: base, Size: size, Name: text, CodeID: peCodeID(stamp, uint32(size))}
+	return UnloadedModule{Base: base, Size: size, Name: name, CodeID: peCodeID(stamp, uint32(size))}
+}
+
+// Range is where number i was, and its name.
+func (u *UnloadedModules) Range(i int) (base, size uint64, name string) {
+	base, size, at := u.raw(i)
+	all := budget{^uint64(0)} // its name was paid for when the list was read
+	name, _ = u.d.utf16From(at, &all)
+	return base, size, name
 }
 
 // ByAddress yields the modules' numbers in the order of their addresses.

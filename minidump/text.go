@@ -2,6 +2,7 @@ package minidump
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -22,14 +23,18 @@ func (d *Dump) utf16From(rva uint64, texts *budget) (string, bool) {
 	}
 	var out strings.Builder
 	out.Grow(len(b) / 2)
+	low, high := 0, 1 // of the two bytes of a unit
+	if d.Order == binary.BigEndian {
+		low, high = 1, 0
+	}
 	for i := 0; i < len(b); i += 2 {
+		if b[i+high] == 0 && b[i+low] < utf8.RuneSelf {
+			out.WriteByte(b[i+low])
+			continue
+		}
 		r, wide, ok := d.runeAt(b, i)
 		if !ok {
 			return "", false
-		}
-		if r < utf8.RuneSelf {
-			out.WriteByte(byte(r))
-			continue
 		}
 		i += wide
 		out.WriteRune(r)

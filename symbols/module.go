@@ -26,7 +26,12 @@ const MaxIDDigits = 128
 // Leaf is the last part of a path in either notation: what stands behind the
 // last / or \.
 func Leaf(path string) string {
-	return path[strings.LastIndexAny(path, `/\`)+1:]
+	for i := len(path) - 1; i >= 0; i-- {
+		if path[i] == '/' || path[i] == '\\' {
+			return path[i+1:]
+		}
+	}
+	return path
 }
 
 // IsHex reports whether s holds at least one digit and only hex digits.

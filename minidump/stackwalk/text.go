@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -122,14 +123,11 @@ func (p *printer) number(v uint64, width int) *printer {
 
 // hex writes a hexadecimal number of at least digits digits.
 func (p *printer) hex(v uint64, digits int) *printer {
-	var b [18]byte
-	at := len(b)
-	for ; v > 0 || at > len(b)-digits; v >>= 4 {
-		at--
-		b[at] = "0123456789abcdef"[v&15]
+	b := append(p.AvailableBuffer(), '0', 'x')
+	for n := max(digits, (bits.Len64(v)+3)/4); n > 0; n-- {
+		b = append(b, "0123456789abcdef"[v>>(4*(n-1))&15])
 	}
-	p.WriteString("0x")
-	p.Write(b[at:])
+	p.Write(b)
 	return p
 }
 
@@ -442,8 +440,8 @@ func (p *printer) modules(s *State) {
 	p.line("")
 	p.line("Unloaded modules:")
 	for i := range s.Unloaded.ByAddress() {
-		u := s.Unloaded.At(i)
-		p.hex(u.Base, p.digits).text(" - ").hex(u.Base+u.Size-1, p.digits).text("  ").text(oneLine(symbols.Leaf(u.Name))).end()
+		base, size, name := s.Unloaded.Range(i)
+		p.hex(base, p.digits).text(" - ").hex(base+size-1, p.digits).text("  ").text(oneLine(symbols.Leaf(name))).end()
 	}
 	p.line("")
 }

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"mayday/minidump"
 	"mayday/minidump/format"
 	"mayday/minidump/unwind"
 )
@@ -370,30 +369,34 @@ func (t *threadWalker) place(f *unwind.Frame) *Place {
 
 // unloadedAt lists the unloaded modules that had covered addr, by name.
 func (t *threadWalker) unloadedAt(addr uint64) *Place {
-	var found []minidump.UnloadedModule
+	type covering struct {
+		name   string
+		offset uint64
+	}
+	var found []covering
 	for i := range t.dump.Unloaded.Covering(addr) {
 		if t.left.hits--; t.left.hits < 0 || t.left.names < 0 {
 			t.note = truncatedUnloaded
 			break
 		}
-		u := t.dump.Unloaded.At(i)
-		t.left.names -= int64(len(u.Name))
-		found = append(found, u)
+		base, _, name := t.dump.Unloaded.Range(i)
+		t.left.names -= int64(len(name))
+		found = append(found, covering{name, addr - base})
 	}
 	if found == nil {
 		return t.nowhere
 	}
-	slices.SortFunc(found, func(a, b minidump.UnloadedModule) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(addr-a.Base, addr-b.Base))
+	slices.SortFunc(found, func(a, b covering) int {
+		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.offset, b.offset))
 	})
 	p := &Place{}
 	for _, u := range found {
-		if n := len(p.Unloaded); n == 0 || p.Unloaded[n-1].Name != u.Name {
-			p.Unloaded = append(p.Unloaded, UnloadedHit{Name: u.Name})
+		if n := len(p.Unloaded); n == 0 || p.Unloaded[n-1].Name != u.name {
+			p.Unloaded = append(p.Unloaded, UnloadedHit{Name: u.name})
 		}
 		h := &p.Unloaded[len(p.Unloaded)-1]
-		if n := len(h.Offsets); n == 0 || h.Offsets[n-1] != addr-u.Base {
-			h.Offsets = append(h.Offsets, addr-u.Base)
+		if n := len(h.Offsets); n == 0 || h.Offsets[n-1] != u.offset {
+			h.Offsets = append(h.Offsets, u.offset)
 		}
 	}
 	return p
