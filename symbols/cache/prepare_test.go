@@ -183,26 +183,7 @@ func TestMapped(t *testing.T) {
 // not their own: one of them downloads and compiles it. A text uploaded later
 // takes its place.
 func TestSharedFromOutside(t *testing.T) {
-	var mu sync.Mutex
-	kept := map[string]string{}
-	shared := &Shared{
-		Load: func(_ context.Context, id symbols.ModuleID, tag string) (io.ReadCloser, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			b, ok := kept[id.DebugFile+" "+tag]
-			if !ok {
-				return nil, fault.New(fault.NotFound, "none")
-			}
-			return io.NopCloser(strings.NewReader(b)), nil
-		},
-		Save: func(_ context.Context, id symbols.ModuleID, tag string, r io.Reader) error {
-			b, err := io.ReadAll(r)
-			mu.Lock()
-			defer mu.Unlock()
-			kept[id.DebugFile+" "+tag] = string(b)
-			return err
-		},
-	}
+	shared := sharedBucket()
 	src := &supplier{texts: map[string]string{"a.so": symText("a.so", "theirs")}}
 	tag := ""
 	for node := range 2 {
@@ -222,5 +203,23 @@ func TestSharedFromOutside(t *testing.T) {
 				t.Errorf("after the upload: got function %q", got)
 			}
 		}
+	}
+}
+
+// Symbols that are too large to be compiled are not read again for each lookup.
+func TestTooLarge(t *testing.T) {
+	calls := 0
+	s := New(Options{Dir: t.TempDir(), Fetch: func(context.Context, symbols.ModuleID) (io.ReadCloser, error) {
+		calls++
+		return nil, fault.New(fault.TooLarge, "too much")
+	}})
+	defer s.Close()
+	for range 3 {
+		if _, err := s.Open(t.Context(), module("a.so")); !fault.Is(err, fault.TooLarge) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if calls != 1 {
+		t.Errorf("the text was asked for %d times, want 1", calls)
 	}
 }

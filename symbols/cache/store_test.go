@@ -237,14 +237,15 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
-func TestShared(t *testing.T) {
+// sharedBucket is where nodes leave compiled files for each other.
+func sharedBucket() *Shared {
 	var mu sync.Mutex
 	kept := map[string]string{}
-	shared := &Shared{
+	return &Shared{
 		Load: func(_ context.Context, id symbols.ModuleID, tag string) (io.ReadCloser, error) {
 			mu.Lock()
 			defer mu.Unlock()
-			b, ok := kept[id.DebugFile+tag]
+			b, ok := kept[id.DebugFile+" "+tag]
 			if !ok {
 				return nil, fault.New(fault.NotFound, "none")
 			}
@@ -254,10 +255,14 @@ func TestShared(t *testing.T) {
 			b, err := io.ReadAll(r)
 			mu.Lock()
 			defer mu.Unlock()
-			kept[id.DebugFile+tag] = string(b)
+			kept[id.DebugFile+" "+tag] = string(b)
 			return err
 		},
 	}
+}
+
+func TestShared(t *testing.T) {
+	shared := sharedBucket()
 	src := &supplier{texts: map[string]string{"a.so": symText("a.so", "f")}}
 	for node := range 2 {
 		s := New(Options{Dir: t.TempDir(), Fetch: src.fetch, Tag: src.tag, Shared: shared})
