@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"mayday/symbols"
 	"mayday/symbols/sym"
 )
 
@@ -51,38 +52,68 @@ func oddText(seed uint64) string {
 	return b.String()
 }
 
-// What goes to a spill and is merged makes the same table as what stays in
-// memory.
-func TestSpill(t *testing.T) {
-	for seed := range uint64(300) {
-		text := oddText(seed)
-		want := table(t, text)
-		var m memory
-		var spilled file
-		b := NewBuilder(&m, &spilled)
-		for i, s := range b.sorters() {
-			s.limit = 2 + i%3
-		}
-		s := sym.NewScanner(strings.NewReader(text))
-		for s.Scan() {
-			if !b.Add(s.Record()) {
-				t.Fatalf("seed %d, line %d: not kept", seed, s.Line())
-			}
-		}
-		got, err := b.Table(s.Module(), s.Verdict())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if spilled.Len() == 0 {
-			t.Fatalf("seed %d: nothing was spilled", seed)
-		}
-		if !bytes.Equal(got.AppendDirectory(nil), want.AppendDirectory(nil)) {
-			t.Errorf("seed %d: the directory is another", seed)
-		}
-		if !bytes.Equal(bytes.Join(m.blocks, nil), bytes.Join(want.Blocks(), nil)) {
-			t.Errorf("seed %d: the blocks are others", seed)
+// compileSpilled compiles a text of which little fits memory.
+func compileSpilled(t *testing.T, text string) (table *Table, m memory, spilled int) {
+	t.Helper()
+	var spill file
+	b := NewBuilder(&m, &spill)
+	for i, s := range b.sorters() {
+		s.limit = 2 + i%3
+	}
+	s := sym.NewScanner(strings.NewReader(text))
+	for s.Scan() {
+		if !b.Add(s.Record()) {
+			t.Fatalf("line %d: not kept", s.Line())
 		}
 	}
+	table, err := b.Table(s.Module(), s.Verdict())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table, m, spill.Len()
+}
+
+// sameTable compares what is spilled and merged with what stays in memory.
+func sameTable(t *testing.T, text string) (want *Table, spilled int) {
+	t.Helper()
+	want = table(t, text)
+	got, m, spilled := compileSpilled(t, text)
+	if !bytes.Equal(got.AppendDirectory(nil), want.AppendDirectory(nil)) {
+		t.Errorf("the directory is another for\n%s", text)
+	}
+	if !bytes.Equal(bytes.Join(m.blocks, nil), bytes.Join(want.Blocks(), nil)) {
+		t.Errorf("the blocks are others for\n%s", text)
+	}
+	return want, spilled
+}
+
+func TestSpill(t *testing.T) {
+	for seed := range uint64(300) {
+		if _, spilled := sameTable(t, oddText(seed)); spilled == 0 {
+			t.Fatalf("seed %d: nothing was spilled", seed)
+		}
+	}
+}
+
+// FuzzCompile compiles any text in two ways and looks offsets up.
+func FuzzCompile(f *testing.F) {
+	for seed := range uint64(8) {
+		f.Add(oddText(seed), uint64(seed*16))
+	}
+	f.Add(odd, uint64(0x1030))
+	f.Fuzz(func(t *testing.T, text string, offset uint64) {
+		tb, _ := sameTable(t, text)
+		for _, r := range []symbols.Reading{symbols.Best, symbols.Parity, symbols.Symbolicate} {
+			v := tb.View(r)
+			v.Locate(offset)
+			v.Function(offset)
+			v.CFI(offset)
+			v.Win(offset)
+		}
+		if err := tb.Records(func(*sym.Record) error { return nil }); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // lines is a reader of lines that are made up one after the other, and notes
