@@ -121,6 +121,12 @@ func (t *Table) symbolic(h *Hit, p uint64, functionsOnly bool) bool {
 		}
 	}
 	f, _, haveFunc := t.funcs.find(&t.store, p)
+	return t.symbolicIn(h, p, f, haveFunc, functionsOnly)
+}
+
+// symbolicIn is symbolic where functions do not overlap; f is the last one that
+// starts at or before p, if there is one.
+func (t *Table) symbolicIn(h *Hit, p uint64, f entry, haveFunc, functionsOnly bool) bool {
 	if haveFunc {
 		fn, ok := t.function(f.key, ref(f.val))
 		if !ok {

@@ -83,61 +83,61 @@ func appendState(b []byte, state *bool) []byte {
 // appendStack writes the frames of one stack.
 func (s *session) appendStack(b []byte, stack []Frame, o Options) []byte {
 	b = append(b, '[')
-	for i, f := range stack {
-		if i > 0 {
-			b = append(b, ',')
+	for from := 0; from < len(stack); from += batchSize {
+		part := stack[from:min(from+batchSize, len(stack))]
+		callers := batchSize
+		if o.Adjust {
+			callers = max(0, 1-from)
 		}
-		b = s.appendFrame(b, i, f, o.Adjust && i > 0)
+		s.resolve(part, callers)
+		s.locate(s.batch[:len(part)])
+		for i, f := range part {
+			if from+i > 0 {
+				b = append(b, ',')
+			}
+			b = s.appendFrame(b, from+i, f, &s.batch[i])
+		}
 	}
 	return append(b, ']')
 }
 
-// appendFrame writes a frame; caller says that the offset is where a call
-// returns to.
-func (s *session) appendFrame(b []byte, i int, f Frame, caller bool) []byte {
+// appendFrame writes a frame that was looked up.
+func (s *session) appendFrame(b []byte, i int, f Frame, l *looked) []byte {
 	b = append(b, `{"frame":`...)
 	b = strconv.AppendInt(b, int64(i), 10)
-	m := &s.none
-	if f.Module >= 0 {
-		m = &s.job[f.Module]
-	}
-	found := s.resolve(m, f, caller)
-	b = append(b, m.text...)
+	b = append(b, l.module.text...)
 	if f.Unknown {
 		return append(b, `-0x1"}`...)
 	}
 	b = append(b, "0x"...)
 	b = appendHex(b, f.Offset)
-	if !found {
+	if !l.found {
 		return append(b, `"}`...)
 	}
-	h, o := &s.hit, m.open
+	h, o, texts := &l.hit, l.module.open, s.texts[l.texts:]
 	b = append(b, `","function":`...)
-	b, _ = s.appendText(b, o, textFunction, lookup.Text(h.Name))
+	b, _ = s.appendText(b, o, textFunction, texts[0].at)
 	b = append(b, `,"function_offset":"0x`...)
 	b = appendHex(b, f.Offset-h.Address)
 	b = append(b, '"')
 	n := len(h.Calls)
 	if n == 0 {
-		b = s.appendSource(b, o, h.File, h.Line, h.HasLine)
+		b = s.appendSource(b, o, texts[1], h.Line)
 		return append(b, '}')
 	}
-	// The function is where the outermost call stands, the innermost one has
-	// the line of the code.
-	b = s.appendSource(b, o, h.Calls[0].File, h.Calls[0].Line, true)
+	b = s.appendSource(b, o, texts[1], h.Calls[0].Line)
 	b = append(b, `,"inlines":[`...)
+	line := h.Line
 	for k := n - 1; k >= 0; k-- {
+		texts = texts[2:]
 		b = append(b, `{"function":`...)
-		if at, ok := o.view.Origin(h.Calls[k].Origin); ok {
-			b, _ = s.appendText(b, o, textOrigin, at)
+		if texts[0].ok {
+			b, _ = s.appendText(b, o, textOrigin, texts[0].at)
 		} else {
 			b = append(b, `""`...)
 		}
-		if k == n-1 {
-			b = s.appendSource(b, o, h.File, h.Line, h.HasLine)
-		} else {
-			b = s.appendSource(b, o, h.Calls[k+1].File, h.Calls[k+1].Line, true)
-		}
+		b = s.appendSource(b, o, texts[1], line)
+		line = h.Calls[k].Line
 		b = append(b, "},"...)
 	}
 	b[len(b)-1] = ']'
@@ -146,17 +146,14 @@ func (s *session) appendFrame(b []byte, i int, f Frame, caller bool) []byte {
 
 // appendSource writes file and line, if they are known; the line only if it is
 // not 0.
-func (s *session) appendSource(b []byte, o *openModule, file, line uint32, have bool) []byte {
-	if !have {
-		return b
-	}
-	at, ok := o.view.File(file)
-	if !ok {
+func (s *session) appendSource(b []byte, o *openModule, file located, line uint32) []byte {
+	if !file.ok {
 		return b
 	}
 	before := len(b)
 	b = append(b, `,"file":`...)
-	if b, ok = s.appendText(b, o, textFile, at); !ok {
+	b, ok := s.appendText(b, o, textFile, file.at)
+	if !ok {
 		return b[:before]
 	}
 	if line != 0 {
@@ -176,17 +173,28 @@ const (
 // written are texts that stand in the answer already: most frames of a request
 // have functions and files in common. A text is found by where its table keeps
 // it; two may want one place.
-type written [1024]struct {
+type written [1024]writtenText
+
+type writtenText struct {
 	module   *openModule
-	text     uint64 // with its kind
+	text     uint64 // textID
 	from, to int    // in the answer; the same when it is none
+}
+
+// textID tells a text with its kind from others of a module.
+func textID(at lookup.Text, kind int) uint64 { return uint64(at)<<2 | uint64(kind) }
+
+// of is where a text is noted.
+func (w *written) of(at lookup.Text, kind int) *writtenText {
+	t := textID(at, kind)
+	return &w[(t^t>>10^t>>20)%uint64(len(w))]
 }
 
 // appendText writes a text as a JSON string. It reports false for no text, when
 // what it returns is of no use.
 func (s *session) appendText(b []byte, o *openModule, kind int, at lookup.Text) ([]byte, bool) {
-	text := uint64(at)<<2 | uint64(kind)
-	w := &s.written[(text^text>>10^text>>20)%uint64(len(s.written))]
+	text := textID(at, kind)
+	w := s.written.of(at, kind)
 	if w.text == text && w.module == o {
 		return append(b, b[w.from:w.to]...), w.from != w.to
 	}

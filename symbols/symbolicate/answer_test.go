@@ -2,11 +2,14 @@ package symbolicate
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	"mayday/symbols"
+	"mayday/symbols/cache"
 )
 
 // oddLib has names that JSON cannot hold as they are, paths that are not in
@@ -111,4 +114,43 @@ func appendLocation(b []byte, i int, f Frame, a answer) []byte {
 		}
 	}
 	return append(b, '}')
+}
+
+// A compiled file that turns out damaged in the middle of a stack is compiled
+// anew, and the answer is the right one.
+func TestDamagedSymbols(t *testing.T) {
+	dir := store(t, map[symbols.ModuleID]string{{DebugFile: "odd.so", DebugID: libID}: oddLib(false)})
+	compiled := t.TempDir()
+	var frames []string
+	for i := range 100 {
+		frames = append(frames, fmt.Sprintf("[0,%d]", 0xff0+i*40))
+	}
+	ask := func() string {
+		t.Helper()
+		s := cache.New(cache.Options{Dir: compiled, Fetch: dirFetch(dir)})
+		defer s.Close()
+		b, err := New(s).JSON(t.Context(), []byte(`{"memoryMap":[["odd.so","`+libID+`"]],"stacks":[[`+strings.Join(frames, ",")+`]]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	want := ask()
+	files, err := filepath.Glob(filepath.Join(compiled, "*", "*.symc"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%v %v", files, err)
+	}
+	for _, at := range []int{100, 500, 5000} {
+		b, err := os.ReadFile(files[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[at] ^= 1
+		if err := os.WriteFile(files[0], b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := ask(); got != want {
+			t.Errorf("byte %d damaged: got %.300s\nwant %.300s", at, got, want)
+		}
+	}
 }

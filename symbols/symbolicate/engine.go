@@ -32,8 +32,8 @@ type Opener interface {
 
 // Engine symbolicates jobs. It is safe for concurrent use.
 type Engine struct {
-	symbols Opener
-	written sync.Pool // of *written
+	symbols    Opener
+	workspaces sync.Pool // of *workspace
 }
 
 // New makes an engine.
@@ -76,9 +76,9 @@ type session struct {
 	found   int
 	frames  int
 	// job are the modules of the present job, none is that of a frame without.
-	job     []jobModule
-	none    jobModule
-	written *written // of the present answer
+	job  []jobModule
+	none jobModule
+	*workspace
 }
 
 // jobModule is a module of a job as its frames need it.
@@ -111,34 +111,11 @@ func (m *jobModule) set(of Module, o *openModule) {
 	m.text = append(m.text, `,"module_offset":"`...)
 }
 
-// resolve looks up one frame of the present job.
-func (s *session) resolve(m *jobModule, f Frame, caller bool) bool {
-	s.frames++
-	o := m.open
-	if o == nil || !o.found() || f.Unknown {
-		return false
-	}
-	offset := f.Offset
-	if caller && offset > 0 {
-		offset--
-	}
-	ok := o.view.Resolve(offset, &s.hit)
-	if !ok && o.handle.Damaged() {
-		ok = s.reopen(m.Module, o) && o.view.Resolve(offset, &s.hit)
-		s.sent() // it may be of another text
-		m.set(m.Module, o)
-	}
-	if ok {
-		s.found++
-	}
-	return ok
-}
-
 // start opens the modules that a frame of any job refers to.
 func (e *Engine) start(ctx context.Context, jobs []Job) (*session, error) {
 	s := &session{engine: e, modules: map[Module]*openModule{}}
-	if s.written, _ = e.written.Get().(*written); s.written == nil {
-		s.written = &written{}
+	if s.workspace, _ = e.workspaces.Get().(*workspace); s.workspace == nil {
+		s.workspace = &workspace{}
 	}
 	for _, j := range jobs {
 		needed := make([]bool, len(j.Modules))
@@ -164,13 +141,16 @@ func (e *Engine) start(ctx context.Context, jobs []Job) (*session, error) {
 }
 
 // sent forgets what the answer holds, as that is about to change.
-func (s *session) sent() { *s.written = written{} }
+func (s *session) sent() { s.written = written{} }
 
 func (s *session) close() {
-	if s.written != nil {
+	if s.workspace != nil {
 		s.sent()
-		s.engine.written.Put(s.written)
-		s.written = nil
+		for i := range s.batch {
+			s.batch[i].module = nil
+		}
+		s.engine.workspaces.Put(s.workspace)
+		s.workspace = nil
 	}
 	for _, m := range s.modules {
 		if m.handle != nil {
