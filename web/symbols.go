@@ -118,15 +118,16 @@ func size(n int64) string {
 }
 
 type uploadsPage struct {
-	Tabs     symbolTabs
-	All      bool // of everybody
-	User     string
-	Size     string
-	Date     string
-	Errors   []string
-	Uploads  []uploadRow
-	Pages    pager
-	Overview []pair
+	Tabs      symbolTabs
+	All       bool // of everybody
+	MayUpload bool
+	User      string
+	Size      string
+	Date      string
+	Errors    []string
+	Uploads   []uploadRow
+	Pages     pager
+	Overview  []pair
 }
 
 type uploadRow struct {
@@ -161,7 +162,7 @@ func (s *Site) uploads(c echo.Context) error {
 	if err := need(v, catalog.UploadSymbols, catalog.UploadTrySymbols, catalog.ViewAllUploads); err != nil {
 		return err
 	}
-	page := uploadsPage{Tabs: tabsFor(v, "uploads"), All: v.Has(catalog.ViewAllUploads), User: c.QueryParam("user"), Size: c.QueryParam("size"), Date: c.QueryParam("created_at")}
+	page := uploadsPage{Tabs: tabsFor(v, "uploads"), MayUpload: mayUpload(v), All: v.Has(catalog.ViewAllUploads), User: c.QueryParam("user"), Size: c.QueryParam("size"), Date: c.QueryParam("created_at")}
 	f := filter.New(c.QueryParams(), s.now())
 	if page.All {
 		f.Match("user", "email")
@@ -246,6 +247,23 @@ func showFileRow(f catalog.SymbolFile) fileRow {
 		r.State = "replaced since"
 	}
 	return r
+}
+
+type newUploadPage struct {
+	Tabs    symbolTabs
+	Base    string
+	Regular bool // the viewer may upload more than trial builds
+	TryDays int
+}
+
+// newUpload is a form for people, who have no build machine at hand.
+func (s *Site) newUpload(c echo.Context) error {
+	v := auth.From(c)
+	if err := need(v, catalog.UploadSymbols, catalog.UploadTrySymbols); err != nil {
+		return err
+	}
+	return s.render(c, http.StatusOK, "newupload", "Upload symbols", "symbols", newUploadPage{Tabs: tabsFor(v, ""), Base: c.Scheme() + "://" + c.Request().Host,
+		Regular: v.Has(catalog.UploadSymbols), TryDays: s.Symbols.TryDays})
 }
 
 // ownUpload finds the upload that a path names and the viewer may see.

@@ -44,8 +44,13 @@ func (i *instance) symbolUpload(email string) (upload, file int64) {
 	}
 	u.Completed = now
 	files := []catalog.SymbolFile{{Key: "xul.pdb/44E4EC8C2F41492B9369D6B9A059577C2/xul.sym", Size: 2345, TextSize: 1 << 20, Kind: "sym", DebugFile: "xul.pdb", Generator: hostile, Created: now, Completed: now,
-		Quality: []quality.Fault{{Code: quality.NoCFI, Text: "nothing to unwind by " + hostile}}}}
+		Quality: []quality.Fault{{Code: quality.NoCFI, Text: "nothing to unwind by " + hostile}}},
+		{Key: "kite/6B697465/kite", Kind: "elf", CodeID: "6B697465", Convert: true, Created: now, Completed: now}}
 	if err := i.Catalog.FinishSymbolUpload(ctx, u, files); err != nil {
+		i.t.Fatal(err)
+	}
+	made := catalog.Conversion{CodeID: "6B697465", Upload: u.ID, Version: 1, State: catalog.ConversionFailed, Reason: "a unit of 0 bytes " + hostile}
+	if err := i.Catalog.FinishConversion(ctx, made, nil); err != nil {
 		i.t.Fatal(err)
 	}
 	return u.ID, files[0].ID
@@ -66,6 +71,7 @@ func TestSymbolPages(t *testing.T) {
 		single:                {"": 403, ann: 200, bob: 403, boss: 200, reader: 403},
 		"/uploads/missing/":   {"": 200, ann: 200, bob: 200, boss: 200, reader: 200},
 		"/tokens/":            {"": 403, ann: 403, bob: 403, boss: 403, reader: 403},
+		"/uploads/upload":     {"": 403, ann: 200, bob: 200, boss: 403, reader: 403},
 		"/uploads/upload/99":  {ann: 404},
 		"/uploads/upload/x":   {ann: 404},
 		"/uploads/?size=huge": {ann: 400, "": 403},
@@ -92,6 +98,13 @@ func TestSymbolPages(t *testing.T) {
 	p.has("#files td.sig", "xul.pdb/44E4EC8C2F41492B9369D6B9A059577C2/xul.sym")
 	p.has("#files .badge.warn", "no-cfi")
 	p.has("#skipped li", "c.so/1F/")
+	p.has("#conversions td", "6B697465")
+	p.has("#conversions td", "a unit of 0 bytes "+hostile)
+	p.has("#conversions .badge.bad", "failed")
+	i.page("/uploads/upload", ann, 200).has("form[action='/upload/debug/'] button", "Upload")
+	if tries := i.page("/uploads/upload", bob, 200).find("input[name=try]"); len(tries) != 0 {
+		t.Error("one who uploads trial builds alone is asked whether it is one")
+	}
 	i.page(single, ann, 200).has(".note", "nothing to unwind by")
 	i.page("/uploads/files/?faults=1", boss, 200).has("#files td.sig", "xul.sym")
 	i.page("/uploads/files/?key=100%25", boss, 200).has("#files td", "No files.")

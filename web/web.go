@@ -123,6 +123,8 @@ func (s *Site) routes() []route {
 		{"GET", "/api/", "The APIs.", func(c echo.Context) error { return c.Redirect(http.StatusFound, "/documentation/#api") }},
 		{"GET", "/uploads/", "Uploads of symbols.", s.uploads},
 		{"GET", "/uploads", "Uploads of symbols.", s.uploads},
+		{"GET", "/uploads/upload/", "A form to upload symbols by.", s.newUpload},
+		{"GET", "/uploads/upload", "A form to upload symbols by.", s.newUpload},
 		{"GET", "/uploads/upload/:id", "One upload of symbols.", s.upload},
 		{"POST", "/uploads/upload/:id/pin", "Keeps an upload whatever its age, or no longer.", s.pinUpload},
 		{"GET", "/uploads/files/", "Files of all uploads.", s.symbolFiles},

@@ -234,8 +234,26 @@ func TestUploadDownload(t *testing.T) {
 	if a := w.do("GET", "/"+key, "", nil, "Accept-Encoding", "gzip", "Range", "bytes=2-9"); a.status != 206 || !bytes.Equal(a.body, packed.body[2:10]) {
 		t.Errorf("range: %d %x", a.status, a.body)
 	}
+	// A client that takes no gzip gets parts of the text.
+	for asked, want := range map[string]string{"bytes=0-5": text[:6], "bytes=40-": text[40:], "bytes=-7": text[len(text)-7:]} {
+		a := w.do("GET", "/"+key, "", nil, "Range", asked)
+		if a.status != 206 || string(a.body) != want || a.header.Get("Content-Encoding") != "" {
+			t.Errorf("%s: %d %q, want %q", asked, a.status, a.body, want)
+		}
+	}
+	for asked, want := range map[string]int{"bytes=0-1,4-5": 200, fmt.Sprintf("bytes=%d-", len(text)): 416} {
+		if a := w.do("GET", "/"+key, "", nil, "Range", asked); a.status != want {
+			t.Errorf("%s: %d, want %d", asked, a.status, want)
+		}
+	}
+	if a := w.do("HEAD", "/"+key, "", nil); a.status != 200 || a.header.Get("Content-Length") != fmt.Sprint(len(text)) || a.header.Get("ETag") != plain.header.Get("ETag") {
+		t.Errorf("HEAD: %d %v", a.status, a.header)
+	}
 	if a := w.do("GET", "/xul.dll/5af1c0de1a000/xul.sym?x=1", "", nil); a.status != 302 || a.header.Get("Location") != "/"+key+"?x=1" {
 		t.Errorf("code id: %d %s", a.status, a.header.Get("Location"))
+	}
+	if a := w.upload("upload_symbols", zipped(key, text), "Accept", "text/html,*/*"); a.status != 303 || a.header.Get("Location") != "/uploads/upload/2" {
+		t.Errorf("a browser: %d %s", a.status, a.header.Get("Location"))
 	}
 	if a := w.upload("upload_symbols", zipped(key, text)).json(t); len(a["upload"].(map[string]any)["skipped_keys"].([]any)) != 1 {
 		t.Errorf("not skipped: %v", a)

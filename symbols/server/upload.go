@@ -119,7 +119,19 @@ func (s *Server) upload(c echo.Context, protocol string) error {
 			return err
 		}
 	}
+	if page := uploadPage(c, b.Upload.ID); page != "" {
+		return c.Redirect(http.StatusSeeOther, page)
+	}
 	return c.JSON(http.StatusCreated, b.answer())
+}
+
+// uploadPage is the page of an upload, for a browser that sent its form; "" for
+// others, which want JSON.
+func uploadPage(c echo.Context, id int64) string {
+	if !strings.HasPrefix(c.Request().Header.Get("Accept"), "text/html") {
+		return ""
+	}
+	return "/uploads/upload/" + strconv.FormatInt(id, 10)
 }
 
 // preference is a word of the header Prefer (RFC 7240) and its value.

@@ -3,6 +3,7 @@ package download
 import (
 	"io"
 	"net/http"
+	"strconv"
 
 	"github.com/labstack/echo/v4"
 	"gocloud.dev/gcerrors"
@@ -53,6 +54,7 @@ func (d *Desk) sendRaw(c echo.Context, f catalog.SymbolFile) (done bool, err err
 	metrics.SymbolDownloads.Inc("found")
 	h := c.Response().Header()
 	h.Set("X-DEBUGINFOD-FILE", f.DebugFile)
+	h.Set("X-DEBUGINFOD-SIZE", strconv.FormatInt(r.Size(), 10))
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("ETag", `"`+f.MD5+`"`)
 	http.ServeContent(c.Response(), c.Request(), "", r.ModTime(), io.ReadSeeker(r))

@@ -14,6 +14,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 	"sync"
@@ -86,11 +87,11 @@ func wanted(debugFile, id, file string) bool {
 func (d *Desk) Download(c echo.Context) error {
 	start := time.Now()
 	r := c.Request()
-	path := strings.TrimPrefix(r.URL.Path, "/")
+	asked := strings.TrimPrefix(r.URL.Path, "/")
 	_, try := r.URL.Query()["try"]
 	inTry := false
-	if rest, ok := strings.CutPrefix(path, "try/"); ok && strings.Count(rest, "/") == 2 {
-		path, try, inTry = rest, true, true
+	if rest, ok := strings.CutPrefix(asked, "try/"); ok && strings.Count(rest, "/") == 2 {
+		asked, try, inTry = rest, true, true
 	}
 	debug := false
 	switch strings.ToLower(r.Header.Get("Debug")) {
@@ -100,7 +101,7 @@ func (d *Desk) Download(c echo.Context) error {
 	if debug {
 		c.Response().Header().Set("Debug-Time", "0.0")
 	}
-	debugFile, id, file, ok := store.Split(path)
+	debugFile, id, file, ok := store.Split(asked)
 	if !ok {
 		metrics.SymbolDownloads.Inc("ignored")
 		return c.JSON(http.StatusNotFound, map[string]string{"error": "Not Found", "path": r.URL.Path})
@@ -109,14 +110,15 @@ func (d *Desk) Download(c echo.Context) error {
 		metrics.SymbolDownloads.Inc("ignored")
 		return c.String(http.StatusNotFound, "Symbol Not Found (and ignored)")
 	}
-	object, err := d.find(r.Context(), debugFile+"/"+id+"/"+file, try)
+	key := debugFile + "/" + id + "/" + file
+	object, ofTry, err := d.find(r.Context(), key, try)
 	if debug {
 		c.Response().Header().Set("Debug-Time", strconv.FormatFloat(time.Since(start).Seconds(), 'f', -1, 64))
 	}
 	if err == nil {
 		metrics.SymbolDownloads.Inc("found")
 		defer object.Close()
-		return send(c, object, file)
+		return d.send(c, object, key, ofTry)
 	}
 	if !fault.Is(err, fault.NotFound) {
 		return err
@@ -169,19 +171,20 @@ func Address(base, key string, try bool, query string) string {
 	return b.String()
 }
 
-// find opens the object of a key, regular ones first.
-func (d *Desk) find(ctx context.Context, key string, try bool) (*blob.Reader, error) {
-	r, err := d.bucket.NewReader(ctx, store.Object(key, false), nil)
+// find opens the object of a key, regular ones first, and says which it is.
+func (d *Desk) find(ctx context.Context, key string, try bool) (r *blob.Reader, inTry bool, err error) {
+	r, err = d.bucket.NewReader(ctx, store.Object(key, false), nil)
 	if try && gcerrors.Code(err) == gcerrors.NotFound {
+		inTry = true
 		r, err = d.bucket.NewReader(ctx, store.Object(key, true), nil)
 	}
 	switch {
 	case err == nil:
-		return r, nil
+		return r, inTry, nil
 	case gcerrors.Code(err) == gcerrors.NotFound, gcerrors.Code(err) == gcerrors.InvalidArgument:
-		return nil, fault.New(fault.NotFound, "no symbols at %s", key)
+		return nil, false, fault.New(fault.NotFound, "no symbols at %s", key)
 	}
-	return nil, fault.As(fault.Unavailable, err, "symbols %s", key)
+	return nil, false, fault.As(fault.Unavailable, err, "symbols %s", key)
 }
 
 // small objects are read whole; others are read where a range begins.
@@ -189,7 +192,8 @@ const small = 256 << 10
 
 // send answers with an object. One that is kept gzipped and whose name does not
 // say so goes out as it is to clients that take gzip, and unpacked to others.
-func send(c echo.Context, object *blob.Reader, file string) error {
+func (d *Desk) send(c echo.Context, object *blob.Reader, key string, try bool) error {
+	file := path.Base(key)
 	w, r := c.Response(), c.Request()
 	var content io.ReadSeeker = object
 	var head [2]byte
@@ -222,6 +226,10 @@ func send(c echo.Context, object *blob.Reader, file string) error {
 	header.Add("Vary", "Accept-Encoding")
 	header.Set("Cache-Control", "no-transform")
 	if !takesGzip(r.Header.Get("Accept-Encoding")) {
+		header.Set("ETag", `"`+tag+`"`)
+		if done, err := d.sendRange(c, object, content, key, try); done || err != nil {
+			return err
+		}
 		return sendUnpacked(c, content, tag)
 	}
 	header.Set("Content-Encoding", "gzip")
@@ -233,9 +241,75 @@ func send(c echo.Context, object *blob.Reader, file string) error {
 	return nil
 }
 
+// sendRange answers a client that takes no gzip and wants a part, or only to
+// know how much there is; not done says that the whole is to be sent. Several
+// parts are not cut out: each could mean to unpack from the start.
+func (d *Desk) sendRange(c echo.Context, object *blob.Reader, content io.ReadSeeker, key string, try bool) (done bool, err error) {
+	r := c.Request()
+	if text := r.Header.Get("Range"); r.Method != http.MethodHead && (text == "" || strings.Contains(text, ",")) {
+		return false, nil
+	}
+	f, err := d.files.SymbolFileByKey(r.Context(), key, try)
+	if fault.Is(err, fault.NotFound) || err == nil && f.Size != object.Size() { // another program put it there
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	http.ServeContent(c.Response(), r, "", object.ModTime(), &unpackedText{in: content, size: f.TextSize})
+	return true, nil
+}
+
+// unpackedText is the text of a gzip file that can be read from anywhere.
+type unpackedText struct {
+	in   io.ReadSeeker
+	size int64
+	at   int64 // where the next read begins
+	z    *gzip.Reader
+	done int64 // what was read of z
+}
+
+// Seek implements io.Seeker.
+func (u *unpackedText) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += u.at
+	case io.SeekEnd:
+		offset += u.size
+	}
+	if offset < 0 {
+		return 0, fault.New(fault.Invalid, "seek to %d", offset)
+	}
+	u.at = offset
+	return offset, nil
+}
+
+// Read implements io.Reader.
+func (u *unpackedText) Read(p []byte) (n int, err error) {
+	if u.at >= u.size {
+		return 0, io.EOF
+	}
+	if u.z == nil || u.done > u.at {
+		if _, err := u.in.Seek(0, io.SeekStart); err != nil {
+			return 0, err
+		}
+		if u.z, err = gzip.NewReader(u.in); err != nil {
+			return 0, err
+		}
+		u.done = 0
+	}
+	skipped, err := io.CopyN(io.Discard, u.z, u.at-u.done)
+	if u.done += skipped; err != nil {
+		return 0, err
+	}
+	n, err = u.z.Read(p[:min(int64(len(p)), u.size-u.at)])
+	u.done += int64(n)
+	u.at += int64(n)
+	return n, err
+}
+
 func sendUnpacked(c echo.Context, content io.Reader, tag string) error {
 	w, r := c.Response(), c.Request()
-	w.Header().Set("ETag", `"`+tag+`"`)
 	if match := r.Header.Get("If-None-Match"); match != "" && strings.Contains(match, `"`+tag+`"`) {
 		return c.NoContent(http.StatusNotModified)
 	}
