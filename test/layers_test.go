@@ -25,7 +25,7 @@ type layer struct {
 var (
 	foundation = []string{"app/config", "app/metrics", "app/fault"}
 	libraries  = []string{"minidump", "minidump/format", "minidump/reason", "minidump/cfi", "minidump/unwind", "minidump/analysis",
-		"minidump/stackwalk", "minidump/synth", "symbols", "symbols/sym", "symbols/lookup", "symbols/sample", "symbols/quality", "symbols/cab", "symbols/dump",
+		"minidump/stackwalk", "minidump/rawtext", "minidump/synth", "symbols", "symbols/sym", "symbols/lookup", "symbols/sample", "symbols/quality", "symbols/cab", "symbols/dump",
 		"symbols/executable", "symbols/unwindinfo",
 		"signature", "storage/schema"}
 	stores   = []string{"storage", "storage/queue", "storage/filebucket", "storage/search", "storage/catalog", "symbols/cache", "symbols/fetch"}
@@ -57,6 +57,7 @@ var layers = []layer{
 	{"minidump/unwind", []string{"app/fault", "minidump/format", "minidump", "minidump/cfi", "symbols", "symbols/unwindinfo"}},
 	{"minidump/analysis", []string{"app/fault", "minidump/format", "minidump", "minidump/cfi", "minidump/unwind", "symbols"}},
 	{"minidump/stackwalk", []string{"app/fault", "minidump/format", "minidump", "minidump/reason", "minidump/cfi", "minidump/unwind", "minidump/analysis", "symbols", "symbols/lookup", "symbols/executable", "symbols/unwindinfo"}},
+	{"minidump/rawtext", []string{"app/fault", "minidump/format", "minidump"}},
 	{"minidump/synth", []string{"app/fault", "minidump/format"}},
 	{"signature", []string{"app/fault"}},
 	{"storage/schema", []string{"app/fault"}},

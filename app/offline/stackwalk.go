@@ -18,6 +18,7 @@ import (
 	"mayday/app/command"
 	"mayday/app/fault"
 	"mayday/minidump"
+	"mayday/minidump/rawtext"
 	"mayday/minidump/stackwalk"
 	"mayday/minidump/unwind"
 	"mayday/symbols"
@@ -48,15 +49,13 @@ func Stackwalk() *cli.Command {
 }
 
 func stackwalkFlags() []cli.Flag {
-	ignored := func(name string) cli.Flag {
-		return &cli.BoolFlag{Name: name, Hidden: true, Usage: "accepted for minidump-stackwalk's sake; does nothing here"}
-	}
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 		&cli.BoolFlag{Name: "human", Usage: "print text (the default)"},
 		&cli.StringFlag{Name: "cyborg", Usage: "print text, and write JSON to `FILE`"},
+		&cli.BoolFlag{Name: "dump", Usage: "print the streams and records of the dump as they lie there, in place of the stacks"},
 		&cli.BoolFlag{Name: "pretty", Usage: "indent the JSON"},
-		&cli.BoolFlag{Name: "brief", Usage: "in text, only the crash and its thread"},
+		&cli.BoolFlag{Name: "brief", Usage: "in text, only the crash and its thread; with --dump, no bytes of memory"},
 		&cli.StringFlag{Name: "heuristics", Value: "best", Usage: "best, or parity for the stacks that minidump-stackwalk finds"},
 		&cli.StringSliceFlag{Name: "symbols-path", Usage: "take symbols from the directory or .sym file `PATH`; may be repeated"},
 		&cli.StringSliceFlag{Name: "symbols-url", Usage: "ask the symbol server at `URL`; may be repeated"},
@@ -68,12 +67,17 @@ func stackwalkFlags() []cli.Flag {
 		&cli.StringFlag{Name: "log-file", Usage: "write errors to `FILE`"},
 		&cli.StringFlag{Name: "verbose", Value: "error", Usage: "off, error, warn, info, debug or trace; off prints no errors, warn and above what was broken too"},
 		&cli.BoolFlag{Name: "no-color", Usage: "no colours in errors; they have none unless stderr is a terminal"},
-		&cli.BoolFlag{Name: "version", Usage: "print the version and end"},
-		&cli.StringFlag{Name: "features", Hidden: true, Usage: "accepted for minidump-stackwalk's sake; does nothing here"},
-		&cli.StringFlag{Name: "symbols-tmp", Hidden: true, Usage: "accepted for minidump-stackwalk's sake; does nothing here"},
-		ignored("no-interactive"), ignored("recover-function-args"), ignored("use-local-debuginfo"),
+		&cli.StringFlag{Name: "features", Value: "stable-basic", Usage: "stable-basic, stable-all (the same) or unstable-all, which is --recover-function-args"},
+		&cli.BoolFlag{Name: "recover-function-args", Usage: "in text, guess arguments of x86 functions from the words on the stack"},
+		&cli.BoolFlag{Name: "use-local-debuginfo", Usage: "make symbols of modules that have none from their binaries and debug files on this machine"},
+		&cli.BoolFlag{Name: "version", Aliases: []string{"V"}, Usage: "print the version and end"},
+		&cli.StringFlag{Name: "symbols-tmp", Hidden: true, Usage: "accepted for minidump-stackwalk's sake: downloads are written in the cache itself and renamed"},
+		&cli.BoolFlag{Name: "no-interactive", Hidden: true, Usage: "accepted for minidump-stackwalk's sake: no progress is ever shown"},
 	}
 }
+
+// unstableFeatures is the value of --features that switches guesses on.
+const unstableFeatures = "unstable-all"
 
 // stackwalkRun is one run of the command.
 type stackwalkRun struct {
@@ -102,10 +106,12 @@ func stackwalkDump(c *cli.Context) error {
 	switch h := c.String("heuristics"); {
 	case r.verbosity < 0:
 		return command.Usage("--verbose %q is none of off, error, warn, info, debug, trace", c.String("verbose"))
+	case !slices.Contains([]string{"stable-basic", "stable-all", unstableFeatures}, c.String("features")):
+		return command.Usage("--features %q is none of stable-basic, stable-all, unstable-all", c.String("features"))
 	case c.NArg() < 1:
 		return command.Usage("stackwalk takes a minidump")
-	case c.Bool("json") && (c.Bool("human") || c.IsSet("cyborg")) || c.Bool("human") && c.IsSet("cyborg"):
-		return command.Usage("only one of --json, --human and --cyborg can be given")
+	case forms(c) > 1:
+		return command.Usage("only one of --json, --human, --cyborg and --dump can be given")
 	case h == "parity":
 		options.Heuristics, reading = unwind.Parity, symbols.Parity
 	case h != "best":
@@ -125,6 +131,16 @@ func stackwalkDump(c *cli.Context) error {
 	r.close = func() {}
 	defer func() { r.close() }()
 	return r.walk(c.Context, options, reading)
+}
+
+// forms is how many forms of output were asked for.
+func forms(c *cli.Context) (n int) {
+	for _, name := range []string{"json", "human", "cyborg", "dump"} {
+		if c.IsSet(name) && (name == "cyborg" || c.Bool(name)) {
+			n++
+		}
+	}
+	return n
 }
 
 // walk reads the dump, walks it and prints what it finds.
@@ -168,6 +184,9 @@ func (r *stackwalkRun) walk(ctx context.Context, o stackwalk.Options, reading sy
 	d, err := minidump.Read(f, st.Size())
 	if err != nil {
 		return r.fail(formatName(err, "IoError"), "reading", err.Error())
+	}
+	if c.Bool("dump") {
+		return r.printRaw(ctx, f, d)
 	}
 	if err = d.Usable(); err == nil {
 		err = r.print(ctx, d, source, o)
@@ -218,19 +237,41 @@ func (r *stackwalkRun) source(reading symbols.Reading) (stackwalk.SymbolSource, 
 	}
 }
 
+// output is what is printed to, and what closes it.
+func (r *stackwalkRun) output() (io.Writer, func() error, error) {
+	path := r.c.String("output-file")
+	if path == "" {
+		return r.c.App.Writer, func() error { return nil }, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, nil, fault.As(fault.Invalid, err, "--output-file")
+	}
+	return f, f.Close, nil
+}
+
+// printRaw prints what is in the dump as it lies there.
+func (r *stackwalkRun) printRaw(ctx context.Context, f io.ReaderAt, d *minidump.Dump) error {
+	out, end, err := r.output()
+	if err != nil {
+		return err
+	}
+	err = rawtext.Write(ctx, out, f, d, rawtext.Options{Brief: r.c.Bool("brief")})
+	return errors.Join(err, end())
+}
+
 // print walks the dump and prints it in the form that the flags ask for.
 func (r *stackwalkRun) print(ctx context.Context, d *minidump.Dump, source stackwalk.SymbolSource, o stackwalk.Options) error {
 	c := r.c
-	out := c.App.Writer
-	if path := c.String("output-file"); path != "" {
-		f, err := os.Create(path)
-		if err != nil {
-			return fault.As(fault.Invalid, err, "--output-file")
-		}
-		defer f.Close()
-		out = f
+	out, end, err := r.output()
+	if err != nil {
+		return err
 	}
+	defer func() { _ = end() }() // what could not be written was told before
 	text := stackwalk.TextOptions{Brief: c.Bool("brief")}
+	if c.Bool("recover-function-args") || c.String("features") == unstableFeatures {
+		text.Arguments = d
+	}
 	if !c.Bool("json") && !c.IsSet("cyborg") {
 		// Text needs no more than one thread at a time.
 		w := &watchedWriter{w: out}

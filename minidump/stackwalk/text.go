@@ -23,6 +23,9 @@ import (
 type TextOptions struct {
 	// Brief leaves out all threads but the one that crashed, and the modules.
 	Brief bool
+	// Arguments is where the words on the stacks are read that may be arguments of
+	// functions on x86; nil leaves them out.
+	Arguments Memory
 }
 
 // Text writes the state for people.
@@ -327,6 +330,7 @@ func (p *printer) thread(s *State, i int) {
 			n++
 		}
 		p.frame(s, f, n, stack.Registers(j))
+		p.arguments(s, stack, j)
 		n++
 	}
 	if stack.Truncated != "" {
@@ -363,7 +367,7 @@ func (p *printer) frame(s *State, f *Frame, n int, known Registers) {
 		case !f.HasFunction:
 			p.text(" + ").hex(f.Instruction-s.Modules[f.Module].Base, 1)
 		case f.HasFile:
-			p.source(f.File, f.HasFile, f.Line, f.HasLine)
+			p.source(f.File, f.HasFile, f.Line, f.HasLine).text(" + ").hex(f.FunctionOffset, 1)
 		default:
 			p.text(" + ").hex(f.FunctionOffset, 1)
 		}
