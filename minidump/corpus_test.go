@@ -10,7 +10,7 @@ import (
 func corpus(t testing.TB, pattern string) []string {
 	files, _ := filepath.Glob(filepath.Join("..", "..", "shared", "data", "stackwalk", pattern))
 	if len(files) == 0 {
-		t.Skip("the reference corpus is not beside the repository")
+		t.Skip("what is read is compared with a reference corpus of dumps, which is not beside the repository")
 	}
 	return files
 }

@@ -43,7 +43,7 @@ func crashAt(code []byte) []byte {
 func TestPeerInstructions(t *testing.T) {
 	peer, err := exec.LookPath("minidump-stackwalk")
 	if err != nil {
-		t.Skip("minidump-stackwalk is not installed")
+		t.Skip("instructions are compared with those that minidump-stackwalk prints; it is not in PATH")
 	}
 	n, verbose := 150, false
 	if v, err := strconv.Atoi(os.Getenv("MAYDAY_PEER_INSTRUCTIONS")); err == nil {

@@ -93,7 +93,7 @@ func TestAddress(t *testing.T) {
 func TestTablesAreComplete(t *testing.T) {
 	f, err := os.Open(filepath.Join("..", "..", "..", "shared", "data", "stackwalk", "reason_constants.tsv"))
 	if err != nil {
-		t.Skip("the reference list is not beside the repository")
+		t.Skip("names are compared with a reference list of reason codes, which is not beside the repository")
 	}
 	defer f.Close()
 	have := map[string]bool{}

@@ -127,7 +127,7 @@ func crashDump(t *testing.T, dir string) *synth.Dump {
 func TestCompiledProgram(t *testing.T) {
 	gcc, err := exec.LookPath("gcc")
 	if err != nil {
-		t.Skip("no gcc")
+		t.Skipf("gcc is needed to build the programs whose stacks are walked; it is not in PATH: %v", err)
 	}
 	source := filepath.Join(t.TempDir(), "p.c")
 	if err := os.WriteFile(source, []byte(crashSource), 0o644); err != nil {
@@ -138,7 +138,7 @@ func TestCompiledProgram(t *testing.T) {
 			dir := t.TempDir()
 			program := filepath.Join(dir, "p")
 			if b, err := exec.Command(gcc, append(strings.Fields(flags), "-w", "-fno-optimize-sibling-calls", "-o", program, source)...).CombinedOutput(); err != nil {
-				t.Skipf("gcc: %v\n%s", err, b)
+				t.Skipf("this gcc builds no program with %s, so there is none to walk: %v\n%s", flags, err, b)
 			}
 			for _, c := range []struct {
 				arguments []string
@@ -151,7 +151,7 @@ func TestCompiledProgram(t *testing.T) {
 				run := exec.Command(program, c.arguments...)
 				run.Dir = where
 				if err := run.Run(); err != nil {
-					t.Skipf("the program cannot run here: %v", err)
+					t.Skipf("the built program crashes and dumps itself, which it cannot do on this machine: %v", err)
 				}
 				checkProgram(t, program, crashDump(t, where), c.want, slices.Contains(strings.Fields(flags), "-s"))
 			}

@@ -74,10 +74,10 @@ func walkHostile(job []string) error {
 // down, but leaves room for a machine that is busy.
 func TestHostileDumpIsBounded(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes seconds")
+		t.Skip("walks some fifty dumps in processes of their own, which takes seconds; -short was given")
 	}
 	if runtime.GOOS != "linux" {
-		t.Skip("/proc says how much memory a process took")
+		t.Skip("how much memory a process took is read from /proc, which only Linux has")
 	}
 	size, kinds, all := 1<<20, []string{"json best", "text best"}, false
 	if v, err := strconv.Atoi(os.Getenv("MAYDAY_HOSTILE_SIZE")); err == nil {

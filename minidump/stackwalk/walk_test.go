@@ -10,7 +10,9 @@ import (
 
 	"mayday/app/fault"
 	"mayday/minidump"
+	"mayday/minidump/format"
 	"mayday/minidump/synth"
+	"mayday/minidump/unwind"
 	"mayday/symbols"
 	"mayday/symbols/lookup"
 )
@@ -51,11 +53,34 @@ func open(t testing.TB, b []byte) *minidump.Dump {
 	return d
 }
 
-// A crash on every CPU is found with function, file and line of every frame.
+// everyCPU are the processors that stacks are walked on, in the byte orders that
+// they run in.
+func everyCPU(f func(name string, cpu synth.CPU, bigEndian bool)) {
+	for _, cpu := range synth.CPUs() {
+		switch cpu {
+		case synth.SPARC: // it has no walker
+		case synth.PPC:
+			f(cpu.String(), cpu, true)
+		case synth.PPC64, synth.MIPS, synth.MIPS64:
+			f(cpu.String()+", big-endian", cpu, true)
+			f(cpu.String()+", little-endian", cpu, false)
+		default:
+			f(cpu.String(), cpu, false)
+		}
+	}
+}
+
+// A crash on every CPU is found with function, file and line of every frame,
+// and the registers of the innermost.
 func TestWalkEveryCPU(t *testing.T) {
-	for _, cpu := range []synth.CPU{synth.X86, synth.AMD64, synth.ARM, synth.ARM64} {
-		t.Run(cpu.String(), func(t *testing.T) {
-			c, source := program(cpu, synth.LinuxOS, 5)
+	everyCPU(func(name string, cpu synth.CPU, bigEndian bool) {
+		t.Run(name, func(t *testing.T) {
+			c, found := program(cpu, synth.LinuxOS, 5)
+			c.BigEndian = bigEndian
+			var source SymbolSource = found
+			if bigEndian { // the debug id depends on it
+				source = anySymbols{c.Binaries[0].Sym()}
+			}
 			s, err := Walk(context.Background(), open(t, c.Dump().Bytes()), source, Options{})
 			if err != nil {
 				t.Fatal(err)
@@ -69,6 +94,9 @@ func TestWalkEveryCPU(t *testing.T) {
 				if f.Function != want[i].Function.Name || f.File != want[i].File || int(f.Line) != want[i].Line {
 					t.Errorf("frame %d: got %s %s:%d (%s), want %+v", i, f.Function, f.File, f.Line, f.Trust, want[i])
 				}
+				if i > 0 && f.Trust != unwind.CFI {
+					t.Errorf("frame %d: %s", i, f.Trust)
+				}
 			}
 			if s.RequestingThread != 0 || s.Crash.Reason != "SIGSEGV / SEGV_MAPERR" {
 				t.Errorf("thread %d, reason %q", s.RequestingThread, s.Crash.Reason)
@@ -76,8 +104,51 @@ func TestWalkEveryCPU(t *testing.T) {
 			if m := s.Modules[0].Symbols; !m.Loaded || m.Missing || m.Corrupt {
 				t.Errorf("symbols %+v", m)
 			}
+			if s.System.CPUName != cpu.String() && cpu != synth.ARM64Old {
+				t.Errorf("processor %q", s.System.CPUName)
+			}
+			known := s.Threads[0].Registers(0)
+			for _, r := range []format.Register{s.System.CPU.IPRegister(), s.System.CPU.SPRegister()} {
+				if v, ok := known.Get(r); !ok || v == 0 {
+					t.Errorf("register %s: %#x, %v", s.System.CPU.RegisterName(r), v, ok)
+				}
+			}
+			if v, _ := known.Get(s.System.CPU.IPRegister()); v != frames[0].Instruction {
+				t.Errorf("instruction pointer %#x, frame 0 at %#x", v, frames[0].Instruction)
+			}
 		})
+	})
+}
+
+// Of the CPUs that the other walker does not walk, parity has no frame, or that
+// of the context.
+func TestParityOfRareCPUs(t *testing.T) {
+	everyCPU(func(name string, cpu synth.CPU, bigEndian bool) {
+		want, ok := map[synth.CPU]int{synth.PPC: 1, synth.PPC64: 1, synth.MIPS64: 0, synth.RISCV64: 0}[cpu]
+		if !ok {
+			return
+		}
+		c, _ := program(cpu, synth.LinuxOS, 5)
+		c.BigEndian = bigEndian
+		s, err := Walk(context.Background(), open(t, c.Dump().Bytes()), anySymbols{c.Binaries[0].Sym()}, Options{Heuristics: unwind.Parity})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(s.Threads[0].Frames); n != want {
+			t.Errorf("%s: %d frames, want %d", name, n, want)
+		}
+	})
+}
+
+// anySymbols are of every module.
+type anySymbols struct{ text []byte }
+
+func (a anySymbols) Symbols(context.Context, symbols.ModuleID) (*Loaded, error) {
+	t, err := lookup.Read(bytes.NewReader(a.text))
+	if err != nil {
+		return nil, err
 	}
+	return &Loaded{Symbols: t.View(symbols.Best)}, nil
 }
 
 func TestWalkNeedsSystemAndThreads(t *testing.T) {

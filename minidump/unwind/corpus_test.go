@@ -26,7 +26,7 @@ const corpusDir = "../../../shared/data/stackwalk/"
 func corpus(t testing.TB, pattern string) []string {
 	files, _ := filepath.Glob(corpusDir + pattern)
 	if len(files) == 0 {
-		t.Skip("the reference corpus is not beside the repository")
+		t.Skip("stacks are compared with those of a reference corpus of dumps, which is not beside the repository")
 	}
 	return files
 }

@@ -77,10 +77,10 @@ func processHostile(path string) error {
 // are tried; else they have 16 MB, and those are tried that make the most of it.
 func TestHostileDocumentIsBounded(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts processes that take seconds")
+		t.Skip("processes dumps in processes of their own, which takes seconds; -short was given")
 	}
 	if runtime.GOOS != "linux" {
-		t.Skip("/proc says how much memory a process took")
+		t.Skip("how much memory a process took is read from /proc, which only Linux has")
 	}
 	size, some := 16<<20, map[string]string{
 		"threads": "threads", "threads without a stack": "threads", "threads with names": "threads",
