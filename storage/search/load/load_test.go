@@ -1,8 +1,11 @@
 package load_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +15,7 @@ import (
 	"gocloud.dev/blob/memblob"
 
 	"mayday/storage"
+	"mayday/storage/search"
 	"mayday/storage/search/column"
 	"mayday/storage/search/load"
 	"mayday/storage/search/plan"
@@ -100,6 +104,68 @@ func TestReindex(t *testing.T) {
 	if _, err := r.Run(short); err == nil {
 		t.Error("a cancelled run ends without error")
 	}
+}
+
+// TestIndexOnlyImportsTheSame imports lines with and without a bucket: lines of
+// both forms, broken ones, long ones, and the same crash again.
+func TestIndexOnlyImportsTheSame(t *testing.T) {
+	bucket := memblob.OpenBucket(nil)
+	defer bucket.Close()
+	const id, date = "00000007-0000-4000-8000-000000260901", "2026-09-01T10:00:00+00:00"
+	text := lines(20) +
+		`{"uuid":"` + id + `","date_processed":"` + date + `","signature":"again","json_dump":"` + strings.Repeat("x", 3<<20) + `"}` + "\n\n" +
+		`{"uuid":"` + id + `"}` + "\n" + `{"processed_crash":7,"uuid":"00000107-0000-4000-8000-000000260901","date_processed":"` + date + `","signature":"\u00e9"}` + "\r\n" +
+		"[]\n{\n" + `{"uuid":"00000108-0000-4000-8000-000000260901","date_processed":"` + date + `"}`
+	answers := map[bool]string{}
+	table := fields(t)
+	for _, indexOnly := range []bool{false, true} {
+		index, err := column.Open(column.Options{Dir: t.TempDir(), Fields: table})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer index.Close()
+		m := load.Importer{Engine: index, Fields: table}
+		if !indexOnly {
+			m.Crashes = storage.NewCrashes(bucket, storage.Options{})
+		}
+		report, err := m.Run(context.Background(), strings.NewReader(text))
+		if err != nil || report.Imported != 23 || report.RefusedLines != 3 {
+			t.Fatalf("index only %v: %+v, %v", indexOnly, report, err)
+		}
+		v := url.Values{"date": {">=2026-08-30", "<2026-09-05"}, "_columns": {"uuid", "date", "signature"}, "_sort": {"uuid"}, "_results_number": {"100"}, "_facets": {"signature"}}
+		status, body, err := search.Answer(context.Background(), index, table, search.Request{Values: v, Options: plan.Options{Now: time.Date(2026, 9, 30, 0, 0, 0, 0, time.UTC)}})
+		if err != nil || status != 200 || !strings.Contains(string(body), `"total":22,`) {
+			t.Fatalf("index only %v: %d, %v: %.300s", indexOnly, status, err, body)
+		}
+		answers[indexOnly] = string(body)
+		for i, line := range []int{23, 25, 26} {
+			if report.Refused[i].Line != line {
+				t.Errorf("index only %v: line %d is refused, want %d", indexOnly, report.Refused[i].Line, line)
+			}
+		}
+	}
+	if answers[true] != answers[false] {
+		t.Errorf("the index alone answers %s, with a bucket %s", answers[true], answers[false])
+	}
+}
+
+// BenchmarkImport is what filling the index from JSON takes, without upkeep.
+func BenchmarkImport(b *testing.B) {
+	var text bytes.Buffer
+	n := 0
+	for c := range (sample.Crashes{Seed: 1, Last: time.Date(2026, 9, 27, 0, 0, 0, 0, time.UTC), Days: 14, Count: 8192}).All() {
+		if err := json.NewEncoder(&text).Encode(c); err != nil {
+			b.Fatal(err)
+		}
+		n++
+	}
+	for b.Loop() {
+		m := load.Importer{Engine: open(b), Fields: fields(b)}
+		if report, err := m.Run(context.Background(), bytes.NewReader(text.Bytes())); err != nil || report.Imported != n {
+			b.Fatal(report, err)
+		}
+	}
+	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "crashes/s")
 }
 
 // TestReindexGoesByDay interrupts a run and goes on where it stopped: what was

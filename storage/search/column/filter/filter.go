@@ -25,7 +25,6 @@ import (
 type Filter struct {
 	fields   map[*plan.Field]int
 	patterns map[*plan.Expr]*pattern
-	room     []byte // for searching dictionaries
 }
 
 // New makes a filter for plans over the fields of a table.
@@ -296,7 +295,7 @@ func (f *Filter) matching(s *segment.Segment, c *segment.Column, d *segment.Dict
 	case e.Op == plan.WordPrefix:
 		prefixed(d, p.literal, hit)
 	case e.Op == plan.Match:
-		return f.withWords(s, c, p.words, hit)
+		return withWords(s, c, p.words, hit)
 	case p.isPlain && e.Op == plan.Prefix:
 		prefixed(d, p.literal, hit)
 	case p.isPlain:
@@ -452,7 +451,7 @@ const maxMemo = 4 << 20
 
 // withWords finds the entries that hold any of the words. A text of several
 // parts holds the words of its parts: separators belong to no word.
-func (f *Filter) withWords(s *segment.Segment, c *segment.Column, words []string, hit func(uint32)) error {
+func withWords(s *segment.Segment, c *segment.Column, words []string, hit func(uint32)) error {
 	if len(words) == 0 {
 		return nil
 	}
@@ -465,7 +464,7 @@ func (f *Filter) withWords(s *segment.Segment, c *segment.Column, words []string
 			}
 		}
 	} else {
-		f.scanWords(d, words, found)
+		scanWords(d, words, found)
 	}
 	if d.Sep != "" {
 		d.ValuesWith(found, hit)
@@ -476,14 +475,14 @@ func (f *Filter) withWords(s *segment.Segment, c *segment.Column, words []string
 }
 
 // scanWords is withWords without an index.
-func (f *Filter) scanWords(d *segment.Dict, words []string, found segment.Bitmap) {
+func scanWords(d *segment.Dict, words []string, found segment.Bitmap) {
 	want := make(map[string]bool, len(words))
 	look := make([]segment.Word, 0, len(words))
 	for _, w := range words {
 		want[w] = true
 		look = append(look, segment.Word{Text: w})
 	}
-	f.room = d.MayHold(look, f.room, func(v uint32) {
+	d.MayHold(look, func(v uint32) {
 		if found.Has(int(v)) {
 			return
 		}

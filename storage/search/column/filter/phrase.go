@@ -17,7 +17,7 @@ func (f *Filter) phrases(s *segment.Segment, c *segment.Column, p *text.Phrase, 
 		return nil
 	}
 	d := &c.Dict
-	holds, err := f.placesOf(p, s, c)
+	holds, err := placesOf(p, s, c)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (f *Filter) phrases(s *segment.Segment, c *segment.Column, p *text.Phrase, 
 }
 
 // placesOf gives for each word of the phrase the entries that hold it.
-func (f *Filter) placesOf(p *text.Phrase, s *segment.Segment, c *segment.Column) ([]segment.Bitmap, error) {
+func placesOf(p *text.Phrase, s *segment.Segment, c *segment.Column) ([]segment.Bitmap, error) {
 	d := &c.Dict
 	holds := make([]segment.Bitmap, len(p.Words))
 	for i := range holds {
@@ -70,7 +70,7 @@ func (f *Filter) placesOf(p *text.Phrase, s *segment.Segment, c *segment.Column)
 		words = []segment.Word{slices.MaxFunc(words, func(a, b segment.Word) int { return len(a.Text) - len(b.Text) })}
 	}
 	read := segment.NewBitmap(d.Entries())
-	f.room = d.MayHold(words, f.room, func(v uint32) {
+	d.MayHold(words, func(v uint32) {
 		if read.Has(int(v)) {
 			return
 		}

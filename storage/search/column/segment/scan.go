@@ -149,9 +149,9 @@ func (d *Dict) ValuesWith(parts Bitmap, hit func(uint32)) {
 	}
 }
 
-// foldChunk is how many bytes are lower-cased at a time: they stay in the
-// second-level cache.
-const foldChunk = 32 << 10
+// wordChunk is how many bytes are searched for all words before the next ones:
+// they stay in the first-level cache.
+const wordChunk = 16 << 10
 
 // Word is a lower-case word to look for.
 type Word struct {
@@ -166,21 +166,16 @@ const uncut = 255
 // MayHold finds the flat entries or parts that may hold one of some words:
 // those in which one stands, whatever the case of ASCII letters, between other
 // characters than letters and digits; and those that are not ASCII, as they want
-// to be looked at closely. It may find one twice. It gives room back, grown, for
-// the next call.
-func (d *Dict) MayHold(words []Word, room []byte, hit func(uint32)) []byte {
+// to be looked at closely. It may find one twice.
+func (d *Dict) MayHold(words []Word, hit func(uint32)) {
 	n := d.Entries()
 	for lo := 0; lo < n; {
 		hi := lo + 1
-		for hi < n && d.offs[hi+1]-d.offs[lo] <= foldChunk {
+		for hi < n && d.offs[hi+1]-d.offs[lo] <= wordChunk {
 			hi++
 		}
 		chunk := d.arena[d.offs[lo]:d.offs[hi]]
-		if len(room) < len(chunk) {
-			room = make([]byte, max(len(chunk), foldChunk))
-		}
-		buf := room[:len(chunk)]
-		if !lowerASCII(buf, chunk) {
+		if !isASCII(chunk) {
 			for v := lo; v < hi; v++ {
 				if !isASCII(d.Entry(uint32(v))) {
 					hit(uint32(v))
@@ -188,72 +183,100 @@ func (d *Dict) MayHold(words []Word, room []byte, hit func(uint32)) []byte {
 			}
 		}
 		for _, w := range words {
-			d.holding(buf, lo, hi, w, hit)
+			d.holding(chunk, lo, hi, w, hit)
 		}
 		lo = hi
 	}
-	return room
 }
 
-// holding finds the entries from lo to hi, lower-cased in buf, in which a word
-// stands.
-func (d *Dict) holding(buf []byte, lo, hi int, w Word, hit func(uint32)) {
-	first := int(d.offs[lo])
-	lit := []byte(w.Text)
+// holding finds the entries from lo to hi, which are chunk, in which a word
+// stands. It goes from one place of the word's rarest letter to the next.
+func (d *Dict) holding(chunk []byte, lo, hi int, w Word, hit func(uint32)) {
+	first, size := int(d.offs[lo]), len(w.Text)
+	k := rarest(w.Text)
+	small, large := w.Text[k], w.Text[k]
+	if small >= 'a' && small <= 'z' {
+		large -= 'a' - 'A'
+	}
+	nextSmall, nextLarge := -1, -1
+	if large == small {
+		nextLarge = len(chunk)
+	}
 	for from := 0; ; {
-		at := bytes.Index(buf[from:], lit)
-		if at < 0 {
+		if nextSmall < from {
+			nextSmall = find(chunk, from, small)
+		}
+		if nextLarge < from {
+			nextLarge = find(chunk, from, large)
+		}
+		place := min(nextSmall, nextLarge)
+		if place >= len(chunk) {
 			return
 		}
-		at += from
+		from = place + 1
+		at := place - k
+		if at < 0 || at+size > len(chunk) || !folds(chunk[at:at+size], w.Text) {
+			continue
+		}
 		lo += sort.Search(hi-lo-1, func(i int) bool { return int(d.offs[lo+i+1])-first > at })
-		begin, end, next := int(d.offs[lo])-first, int(d.offs[lo+1])-first, at+len(lit)
-		from = at + 1
-		if next > end || end-begin <= uncut && (at > begin && inWord(buf[at-1]) || !w.Open && next < end && inWord(buf[next])) {
+		begin, end, next := int(d.offs[lo])-first, int(d.offs[lo+1])-first, at+size
+		if next > end || end-begin <= uncut && (at > begin && inWord(chunk[at-1]) || !w.Open && next < end && inWord(chunk[next])) {
 			continue
 		}
 		hit(uint32(lo))
-		from = end
+		from = max(from, end)
 	}
 }
 
-// inWord says whether a lower-cased byte beside another such one is in the same
-// word.
-func inWord(c byte) bool { return c >= 'a' && c <= 'z' || c-'0' <= 9 || c == '_' }
-
-// lowerASCII lower-cases the ASCII letters of src into dst, eight bytes at a
-// time, and says whether all of it is ASCII.
-func lowerASCII(dst, src []byte) bool {
-	const ones = 0x0101010101010101
-	high := uint64(0)
-	i := 0
-	for ; i+8 <= len(src); i += 8 {
-		x := binary.LittleEndian.Uint64(src[i:])
-		high |= x
-		low := x &^ (ones << 7)
-		// Of a byte from A to Z the upper bit is set in the first sum, and not in
-		// the second.
-		letters := (low + ones*(0x80-'A')) &^ (low + ones*(0x7f-'Z')) &^ x & (ones << 7)
-		binary.LittleEndian.PutUint64(dst[i:], x|letters>>2)
+// find gives the next place of c, the length of b when there is none.
+func find(b []byte, from int, c byte) int {
+	if i := bytes.IndexByte(b[from:], c); i >= 0 {
+		return from + i
 	}
-	for ; i < len(src); i++ {
-		c := src[i]
-		high |= uint64(c)
-		if c >= 'A' && c <= 'Z' {
-			c |= 0x20
+	return len(b)
+}
+
+// rarity lists characters of words, the rarest in names of functions and the
+// like first.
+const rarity = "'qzjx9876543kw2yvb10hgfpmud,;_lc.sonrat:ie"
+
+// rarest is the place of the rarest character of a word.
+func rarest(word string) int {
+	best, rank := 0, len(rarity)
+	for i := range len(word) {
+		if r := strings.IndexByte(rarity, word[i]); r < rank {
+			best, rank = i, r
 		}
-		dst[i] = c
 	}
-	return high&(ones<<7) == 0
+	return best
 }
 
-func isASCII(b []byte) bool {
-	for _, c := range b {
-		if c >= 0x80 {
+// folds says whether b is a lower-case text but for the case of its ASCII
+// letters.
+func folds(b []byte, lower string) bool {
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != lower[i] {
 			return false
 		}
 	}
 	return true
+}
+
+// inWord says whether a character beside another such one is in the same word.
+func inWord(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' || c-'0' <= 9 || c == '_' }
+
+func isASCII(b []byte) bool {
+	high := uint64(0)
+	for ; len(b) >= 8; b = b[8:] {
+		high |= binary.LittleEndian.Uint64(b)
+	}
+	for _, c := range b {
+		high |= uint64(c)
+	}
+	return high&0x8080808080808080 == 0
 }
 
 // Overlaps says whether a segment can hold a date of the plan.

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -30,7 +31,7 @@ func TestMayHoldMissesNothing(t *testing.T) {
 			b.WriteString([]string{"ab", "AB", "Ba", "@[`{", "é", " ", ":", "1", "\x00\x7f", "abAB"}[r.IntN(10)])
 		}
 		if r.IntN(300) == 0 {
-			b.WriteString(strings.Repeat("x", foldChunk-20+r.IntN(40)) + " ab")
+			b.WriteString(strings.Repeat("x", wordChunk-20+r.IntN(40)) + " ab")
 		}
 		if r.IntN(300) == 0 {
 			b.WriteString(" " + strings.Repeat("x", 255) + "ab")
@@ -38,9 +39,9 @@ func TestMayHoldMissesNothing(t *testing.T) {
 		values = append(values, b.String())
 	}
 	d := flat(values)
-	for _, words := range [][]Word{{{Text: "ab"}}, {{Text: "abab"}, {Text: "ba1"}}, {{Text: "ab:ab"}}, {{Text: "aba", Open: true}}, {{Text: "x", Open: true}, {Text: "1ab"}}, {{Text: "nosuch"}}} {
+	for _, words := range [][]Word{{{Text: "ab"}}, {{Text: "abab"}, {Text: "ba1"}}, {{Text: "ab:ab"}}, {{Text: "1", Open: true}}, {{Text: "é"}}, {{Text: "aba", Open: true}}, {{Text: "x", Open: true}, {Text: "1ab"}}, {{Text: "nosuch"}}} {
 		got := NewBitmap(len(values))
-		d.MayHold(words, nil, func(v uint32) { got.Set(int(v)) })
+		d.MayHold(words, func(v uint32) { got.Set(int(v)) })
 		found := 0
 		for v, s := range values {
 			has := false
@@ -59,30 +60,22 @@ func TestMayHoldMissesNothing(t *testing.T) {
 			t.Errorf("%v: %d of %d entries are found in vain", words, found, len(values))
 		}
 	}
-	flat(nil).MayHold([]Word{{Text: "x"}}, nil, func(uint32) { t.Error("an entry of none") })
+	flat(nil).MayHold([]Word{{Text: "x"}}, func(uint32) { t.Error("an entry of none") })
 }
 
-func TestLowerASCII(t *testing.T) {
-	src := make([]byte, 256+7)
-	for i := range src {
-		src[i] = byte(i)
-	}
-	for lo := range 9 {
-		dst := make([]byte, len(src)-lo)
-		if lowerASCII(dst, src[lo:]) {
-			t.Error("bytes from 128 on are ASCII")
+func TestIsASCII(t *testing.T) {
+	for n := range 40 {
+		b := bytes.Repeat([]byte{0x7f}, n)
+		if !isASCII(b) {
+			t.Errorf("%q is not ASCII", b)
 		}
-		for i, c := range src[lo:] {
-			if c >= 'A' && c <= 'Z' {
-				c += 'a' - 'A'
+		for i := range b {
+			b[i] = 0x80
+			if isASCII(b) {
+				t.Errorf("%q is ASCII", b)
 			}
-			if dst[i] != c {
-				t.Fatalf("%q becomes %q, want %q", src[lo+i], dst[i], c)
-			}
+			b[i] = 0
 		}
-	}
-	if !lowerASCII(make([]byte, 127), src[:127]) {
-		t.Error("ASCII is not")
 	}
 }
 
@@ -121,8 +114,7 @@ func BenchmarkMayHold(b *testing.B) {
 	}
 	d := flat(values)
 	b.SetBytes(int64(len(d.arena)))
-	var room []byte
 	for b.Loop() {
-		room = d.MayHold([]Word{{Text: "collector"}}, room, func(uint32) {})
+		d.MayHold([]Word{{Text: "collector"}}, func(uint32) {})
 	}
 }
