@@ -30,6 +30,8 @@ func TestRegexp(t *testing.T) {
 		{pattern: "a#?b", yes: []string{"ab"}, no: []string{"a#b"}},
 		{pattern: "#", no: []string{"", "#"}},
 		{pattern: "", yes: []string{""}, no: []string{"a"}},
+		{pattern: "|.", yes: []string{"|a"}, no: []string{"", "a", "|"}}, // where a value must begin, Lucene takes any character for itself
+		{pattern: "a|", wantError: true},
 		{pattern: "()", yes: []string{""}, no: []string{"()"}},
 		{pattern: `[^a-c\]]+`, yes: []string{"xyz", "é日"}, no: []string{"xay", "]", ""}},
 		{pattern: `[]a]+`, yes: []string{"]a"}, no: []string{"b"}},
@@ -182,8 +184,8 @@ func FuzzRegexp(f *testing.F) {
 			return
 		}
 		re, err := regexp.Compile(`(?s)\A(?:` + pattern + `)\z`)
-		if err != nil || strings.Contains(pattern, "?") && regexp.MustCompile(`[?*+]\?`).MatchString(pattern) || regexp.MustCompile(`(^|[(|])[?*+]`).MatchString(pattern) {
-			return // lazy in Go, a literal in Lucene
+		if err != nil || strings.Contains(pattern, "?") && regexp.MustCompile(`[?*+]\?`).MatchString(pattern) || regexp.MustCompile(`(^|[(|])[?*+|]`).MatchString(pattern) {
+			return // lazy or empty in Go, a literal in Lucene
 		}
 		if want := re.MatchString(text); got != want {
 			t.Errorf("%q on %q: %v, Go says %v", pattern, text, got, want)
