@@ -210,12 +210,37 @@ func operand(token string, m Machine, cfa CFA) (uint64, bool) {
 	if _, register, ok := strings.Cut(token, "$"); ok {
 		return m.Register(register)
 	}
+	if v, ok := shortNumber(token); ok {
+		return v, true
+	}
 	if looksNumeric(token) {
 		if v, err := strconv.ParseInt(token, 10, 64); err == nil {
 			return uint64(v), true
 		}
 	}
 	return m.Register(token)
+}
+
+// shortNumber reads numbers such as nearly all are.
+func shortNumber(token string) (v uint64, ok bool) {
+	digits := token
+	if token[0] == '-' {
+		digits = token[1:]
+	}
+	if len(digits) == 0 || len(digits) > 9 {
+		return 0, false
+	}
+	for i := range len(digits) {
+		c := digits[i] - '0'
+		if c > 9 {
+			return 0, false
+		}
+		v = v*10 + uint64(c)
+	}
+	if len(digits) < len(token) {
+		v = -v
+	}
+	return v, true
 }
 
 // looksNumeric spares words that are no number the making of an error.

@@ -58,6 +58,15 @@ func (s *Scratch) take(n int) []byte {
 	return s.b[at : at+n : at+n]
 }
 
+// most is at least what unpacking b takes. Where the rest is given back, a bound
+// does, which is known sooner.
+func (s *Scratch) most(d *packed.Dictionary, b []byte) int {
+	if n := packed.Most(len(b)); s != nil && n <= scratchSize/8 {
+		return n
+	}
+	return d.Room(b)
+}
+
 // give takes back what of the last take was not needed.
 func (s *Scratch) give(n int) {
 	if s != nil {
@@ -78,7 +87,7 @@ func (t *Table) name(r ref, s *Scratch) string {
 	}
 	switch {
 	case d != nil:
-		to := s.take(d.Room(b))
+		to := s.take(s.most(d, b))
 		b = d.UnpackTo(to, b)
 		s.give(len(to) - len(b))
 	case s == nil:

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -95,7 +96,7 @@ func heap(f func() error) (float64, error) {
 	return float64(after.TotalAlloc-before.TotalAlloc) / (1 << 20), err
 }
 
-// walk reads, walks and prints a dump.
+// walk reads, walks and prints a dump, as the command does.
 func walk(b []byte, source stackwalk.SymbolSource) (*stackwalk.State, error) {
 	d, err := minidump.FromBytes(b)
 	if err != nil {
@@ -103,7 +104,7 @@ func walk(b []byte, source stackwalk.SymbolSource) (*stackwalk.State, error) {
 	}
 	s, err := stackwalk.Walk(context.Background(), d, source, stackwalk.Options{})
 	if err == nil {
-		s.AppendJSON(nil)
+		err = s.JSON(io.Discard, false)
 	}
 	return s, err
 }

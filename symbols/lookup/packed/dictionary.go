@@ -149,6 +149,9 @@ func (d *Dictionary) Room(p []byte) int {
 	return n + bytes.Count(p, []byte{escape})
 }
 
+// Most is Room for any packed form of n bytes.
+func Most(n int) int { return maxText * (n + 1) }
+
 // UnpackTo writes the text of a packed form to b, which has Room for it, and
 // returns it.
 func (d *Dictionary) UnpackTo(b, p []byte) []byte {
