@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -53,6 +54,9 @@ func (d Dumper) Convert(ctx context.Context, w io.Writer, in dump.Input) error {
 	c.Stdout, c.Stderr = w, log
 	c.WaitDelay = time.Second // for what it wrote before it was ended
 	c.Env = []string{"GOMAXPROCS=1", "GOTRACEBACK=none"}
+	endWithParent(c)
+	runtime.LockOSThread() // the system takes the thread that begins a process for its parent
+	defer runtime.UnlockOSThread()
 	err := c.Run()
 	if ctx.Err() != nil {
 		return fault.Wrap(ctx.Err(), "make symbols of %s", in.Name)

@@ -129,9 +129,9 @@ func (c *DB) ConversionsOfUpload(ctx context.Context, upload int64) ([]Conversio
 }
 
 // BeginConversion records that a conversion is begun once more, or that it was
-// not begun after all.
+// not begun after all: how often it was, and since when it waits.
 func (c *DB) BeginConversion(ctx context.Context, v Conversion) error {
-	_, err := c.sql.ExecContext(ctx, `UPDATE symbol_conversions SET attempts = ? WHERE code_id = ? AND try = ? AND version = ?`, v.Attempts, v.CodeID, v.Try, v.Version)
+	_, err := c.sql.ExecContext(ctx, `UPDATE symbol_conversions SET attempts = ?, changed = ? WHERE code_id = ? AND try = ? AND version = ?`, v.Attempts, stamp(v.Changed), v.CodeID, v.Try, v.Version)
 	return outcome(err, "begin conversion of %s", v.CodeID)
 }
 

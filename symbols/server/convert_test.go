@@ -28,6 +28,12 @@ type maker struct {
 	held  chan struct{} // conversions end when it is closed
 }
 
+func (m *maker) made() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.seen
+}
+
 func (m *maker) Convert(ctx context.Context, w io.Writer, in dump.Input) error {
 	what := in.Name + sizes(in)
 	m.mu.Lock()
@@ -127,8 +133,8 @@ func TestConversion(t *testing.T) {
 	}
 	w.mu.Unlock()
 	// The same again makes nothing again, under another name one more file.
-	if c := conversion(t, w.sendDebug("kite.debug", information, "Prefer", "wait=20")); c["state"] != "done" || len(m.seen) != 2 {
-		t.Errorf("%v %v", c, m.seen)
+	if c := conversion(t, w.sendDebug("kite.debug", information, "Prefer", "wait=20")); c["state"] != "done" || len(m.made()) != 2 {
+		t.Errorf("%v %v", c, m.made())
 	}
 	w.sendDebug("kite.so.1", stripped, "Prefer", "wait=20")
 	if text := w.symbolText("kite.so.1"); !strings.HasPrefix(text, "MODULE Linux x86_64 "+elfID+" kite.so.1\nINFO CODE_ID ") || !strings.Contains(w.symbolText("kite"), "and") {
@@ -152,6 +158,34 @@ func TestConversionOfOneFile(t *testing.T) {
 			t.Errorf("%s: %q", name, text)
 		}
 	}
+}
+
+// Symbols of a trial build are for those who ask for such.
+func TestConversionOfTrialBuild(t *testing.T) {
+	w := start(t, func(o *server.Options) { o.Convert = &maker{} })
+	body, kind := form("file", "kite", elfOf(true, true))
+	if a := w.do("POST", "/upload/debug/", "upload_try_symbols", body, "Content-Type", kind, "Prefer", "wait=20"); conversion(t, a.json(t))["state"] != "done" {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	path := "/kite/" + elfID + "/kite.sym"
+	if a, b := w.do("GET", path, "", nil), w.do("GET", "/try"+path, "", nil); a.status != 404 || b.status != 200 {
+		t.Errorf("%d without try, %d with", a.status, b.status)
+	}
+}
+
+// A conversion waits while what it needs is not there; that is no attempt, and
+// others go first.
+func TestConversionWaits(t *testing.T) {
+	m := &maker{fails: fault.New(fault.Unavailable, "no room on the disk")}
+	dir := t.TempDir()
+	s := raise(t, dir, true, func(o *server.Options) { o.Convert = m })
+	defer s.stop()
+	began := time.Now()
+	s.sendDebug("kite", elfOf(true, true))
+	s.eventually(func() bool {
+		v, err := s.db.Conversion(t.Context(), "6162636465666768696A6B6C6D6E6F7071727374", false)
+		return err == nil && v.State == catalog.ConversionWaiting && v.Attempts == 0 && v.Changed.After(began) && len(m.made()) > 0
+	})
 }
 
 // Symbols that somebody uploaded are not taken the place of.

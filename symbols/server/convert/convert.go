@@ -138,10 +138,11 @@ func (q *Queue) do(ctx context.Context, v catalog.Conversion) error {
 	}
 	start := time.Now()
 	made, files, err := q.attempt(ctx, v)
-	if err != nil && (ctx.Err() != nil || fault.Is(err, fault.Unavailable) && v.Attempts < maxAttempts) {
-		if ctx.Err() != nil { // the server stops in good order: this was no attempt
-			v.Attempts--
-		}
+	if err != nil && (ctx.Err() != nil || fault.Is(err, fault.Unavailable)) {
+		// The server stops in good order, or something that it needs is not
+		// there: this was no attempt. Others go first.
+		v.Attempts--
+		v.Changed = time.Now()
 		if err := q.o.Catalog.BeginConversion(context.WithoutCancel(ctx), v); err != nil {
 			return err
 		}
