@@ -21,6 +21,7 @@ import (
 	"mayday/storage/schema"
 	"mayday/storage/search/plan"
 	"mayday/symbols/cache"
+	"mayday/symbols/fetch"
 )
 
 // deps opens what roles and commands share, each thing on its first use, and
@@ -41,6 +42,7 @@ type deps struct {
 	fields  *plan.Fields
 	engine  engine
 	symbols *cache.Store
+	places  *fetch.Places
 }
 
 type closer struct {

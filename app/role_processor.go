@@ -129,7 +129,8 @@ func (d *deps) walkers(source *moduleSymbols) (usual, careful rules.Walker, err 
 	if err != nil {
 		return nil, nil, fault.As(fault.Unavailable, err, "find this program")
 	}
-	settings := childSettings{DataDir: d.cfg.DataDir, Symbols: d.cfg.Storage.Symbols, URLs: d.cfg.Symbols.URLs, Private: d.cfg.Symbols.Private, CacheSize: int64(d.cfg.Symbols.CacheSize)}
+	settings := childSettings{DataDir: d.cfg.DataDir, Symbols: d.cfg.Storage.Symbols, URLs: d.cfg.Symbols.URLs, Private: d.cfg.Symbols.Private, CacheSize: int64(d.cfg.Symbols.CacheSize),
+		BinariesSize: int64(d.cfg.Symbols.BinariesSize)}
 	careful = &processor.Isolated{Command: []string{self, walkCommand}, Timeout: cfg.WalkTimeout, Memory: int64(cfg.WalkMemory), TempDir: cfg.TempDir, Settings: settings}
 	if cfg.Isolate {
 		return careful, careful, nil
@@ -139,14 +140,31 @@ func (d *deps) walkers(source *moduleSymbols) (usual, careful rules.Walker, err 
 
 // childSettings is what a walking child needs of the configuration.
 type childSettings struct {
-	DataDir   string   `json:"data_dir"`
-	Symbols   string   `json:"symbols"`
-	URLs      []string `json:"urls"`
-	Private   []string `json:"private_hosts"`
-	CacheSize int64    `json:"cache_size"`
+	DataDir      string   `json:"data_dir"`
+	Symbols      string   `json:"symbols"`
+	URLs         []string `json:"urls"`
+	Private      []string `json:"private_hosts"`
+	CacheSize    int64    `json:"cache_size"`
+	BinariesSize int64    `json:"binaries_size"`
 }
 
 func walkerVersion() string { return "mayday " + command.Version().Version }
+
+// symbolPlaces are the suppliers of symbols.urls.
+func (d *deps) symbolPlaces(ctx context.Context) (*fetch.Places, error) {
+	return once(&d.places, func() (*fetch.Places, error) {
+		convert, err := d.dumper()
+		if err != nil {
+			return nil, err
+		}
+		places, err := fetch.OpenPlaces(ctx, d.cfg.Symbols.URLs, fetch.PlacesOptions{Private: d.cfg.Symbols.Private, Convert: convert, Log: d.log.Named("symbols")})
+		if err != nil {
+			return nil, fault.Wrap(err, "symbols.urls")
+		}
+		d.onClose("symbol suppliers", places.Close)
+		return places, nil
+	})
+}
 
 // SymbolCache holds compiled symbols. Processor and symbolication share it.
 func (d *deps) SymbolCache(ctx context.Context) (*cache.Store, error) {
@@ -158,15 +176,10 @@ func (d *deps) SymbolCache(ctx context.Context) (*cache.Store, error) {
 		from := fetch.NewBucket(b)
 		get := cache.Fetch(from.Fetch)
 		if len(d.cfg.Symbols.URLs) > 0 {
-			convert, err := d.dumper()
+			places, err := d.symbolPlaces(ctx)
 			if err != nil {
 				return nil, err
 			}
-			places, err := fetch.OpenPlaces(ctx, d.cfg.Symbols.URLs, fetch.PlacesOptions{Private: d.cfg.Symbols.Private, Convert: convert, Log: d.log.Named("symbols")})
-			if err != nil {
-				return nil, fault.Wrap(err, "symbols.urls")
-			}
-			d.onClose("symbol suppliers", places.Close)
 			get = func(ctx context.Context, id symbols.ModuleID) (io.ReadCloser, error) {
 				r, err := from.Fetch(ctx, id)
 				if fault.Is(err, fault.NotFound) {
@@ -195,7 +208,22 @@ func (d *deps) symbolSource(ctx context.Context) (*moduleSymbols, error) {
 	if err != nil {
 		return nil, err
 	}
-	binaries := fetch.NewBinaries(fetch.BinaryOptions{Bucket: bucket})
+	o := fetch.BinaryOptions{Bucket: bucket}
+	if size := int64(d.cfg.Symbols.BinariesSize); size > 0 && len(d.cfg.Symbols.URLs) > 0 {
+		places, err := d.symbolPlaces(ctx)
+		if err != nil {
+			return nil, err
+		}
+		o.Supplied = &fetch.Supplied{From: places, Dir: filepath.Join(d.cfg.DataDir, "binaries"), MaxBytes: size, Log: d.log.Named("symbols"),
+			Wanted: func(ctx context.Context, id symbols.ModuleID) bool {
+				h, err := store.Open(ctx, id)
+				if err == nil {
+					h.Close()
+				}
+				return fault.Is(err, fault.NotFound)
+			}}
+	}
+	binaries := fetch.NewBinaries(o)
 	d.onClose("binaries", binaries.Close)
 	return &moduleSymbols{store, binaries}, nil
 }

@@ -26,6 +26,9 @@ type BinaryOptions struct {
 	Paths []string
 	// Bucket is that of a symbol server, nil for none.
 	Bucket *blob.Bucket
+	// Supplied is how suppliers are asked for what paths and bucket lack; nil asks
+	// none.
+	Supplied *Supplied
 }
 
 // Binaries finds the binaries of modules. It implements stackwalk.BinarySource
@@ -133,7 +136,7 @@ func (b *Binaries) makeRoom() {
 	delete(b.open, oldest)
 }
 
-// find looks in the paths, then in the bucket; nil without an error when there
+// find looks in the paths, then in the bucket, then asks suppliers; nil without an error when there
 // is no such file.
 func (b *Binaries) find(ctx context.Context, id symbols.ModuleID, machine executable.Machine) (*executable.Image, io.Closer, error) {
 	for _, p := range b.o.Paths {
@@ -143,10 +146,13 @@ func (b *Binaries) find(ctx context.Context, id symbols.ModuleID, machine execut
 			}
 		}
 	}
-	if b.o.Bucket == nil {
-		return nil, nil, nil
+	if b.o.Bucket != nil {
+		im, f, err := b.fromBucket(ctx, id, machine)
+		if im != nil || err != nil {
+			return im, f, err
+		}
 	}
-	return b.fromBucket(ctx, id, machine)
+	return b.supplied(ctx, id, machine)
 }
 
 // binaryPaths are the names under which a binary may lie at a path.

@@ -15,6 +15,12 @@
 // Places with raw files alone (PDB, ELF) supply symbols where there is a
 // Converter; Places.File gives the raw files themselves.
 //
+// Of Binaries:
+//
+// The files of modules themselves come from directories, from the bucket, and
+// from Places, whose downloads are kept in a directory up to a number of bytes;
+// so is, for an hour, what none of them has. All are checked by their ids.
+//
 // Of Source:
 //
 // A file is looked for in the paths first, in the order they are given, then in
