@@ -15,7 +15,7 @@ import (
 // tells which text it is. The file appears complete or not at all: it is written
 // under another name in the same directory, synced and renamed. Memory is
 // bounded whatever the text: what does not fit lies in a temporary file there,
-// of about the size of the text at most.
+// of twice the size of the text and 2 GB at most.
 func Compile(path string, text io.Reader, source string) (size int64, err error) {
 	defer fault.In(&err, "write compiled symbols %s", path)
 	f, err := os.CreateTemp(filepath.Dir(path), tempPrefix+"*")

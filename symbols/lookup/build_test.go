@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"mayday/symbols"
+	"mayday/symbols/lookup/function"
 	"mayday/symbols/sym"
 )
 
@@ -114,6 +115,34 @@ func FuzzCompile(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// Records beyond what one function, range or address holds are skipped lines.
+func TestTooMany(t *testing.T) {
+	for _, c := range []struct {
+		name, first, line string
+		kept              int
+		numbered          bool
+	}{
+		{"lines", "FUNC 0 10 0 f\n", "0 1 7 0\n", function.MaxLines, true},
+		{"INLINE ranges", "FUNC 0 10 0 f\n", "INLINE 0 1 0 0 0 1 2 1\n", function.MaxRanges / 2, true},
+		{"STACK CFI", "STACK CFI INIT 0 10 a\n", "STACK CFI 1 b\n", maxRows, true},
+		{"PUBLIC", "FUNC 0 10 0 f\n", "PUBLIC 20 0 p\n", maxSharing, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tb := table(t, c.first+strings.Repeat(c.line, c.kept+3))
+			v, n := tb.Verdict(), tb.Counts()
+			if kept := n.Lines + n.Inlines + n.CFI + n.Publics; v.Skipped != 3 || kept != uint64(c.kept) {
+				t.Errorf("%d lines skipped and %d records kept, want 3 and %d", v.Skipped, kept, c.kept)
+			}
+			if first := uint64(c.kept) + 2; c.numbered && (len(v.SkippedLines) != 3 || v.SkippedLines[0] != first) {
+				t.Errorf("lines %d skipped, want three from %d on", v.SkippedLines, first)
+			}
+			if !tb.View(symbols.Best).Corrupt() {
+				t.Error("the file is not said to be corrupt")
+			}
+		})
+	}
 }
 
 // lines is a reader of lines that are made up one after the other, and notes
