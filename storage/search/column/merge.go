@@ -44,6 +44,7 @@ func (s *Store) Run(ctx context.Context) error {
 		s.warm() // first: merging may take minutes
 		s.emptyQuarantine()
 		s.checkSuspects()
+		s.openWordIndexes(ctx)
 		for ctx.Err() == nil {
 			again, err := s.Merge(ctx)
 			if err != nil {

@@ -28,7 +28,20 @@ func textSuffix(item manifestItem) string { return fmt.Sprintf(".%08x.text", ite
 
 // indexWords gives the larger segments their word index: the file that is
 // there, or a new one.
-func (s *Store) indexWords(ctx context.Context) {
+func (s *Store) indexWords(ctx context.Context) { s.eachWordless(ctx, s.makeWords) }
+
+// openWordIndexes opens the word indexes that are there.
+func (s *Store) openWordIndexes(ctx context.Context) {
+	s.eachWordless(ctx, func(l *live) error {
+		if err := s.openWords(l); fault.Of(err) != fault.NotFound && fault.Of(err) != fault.Malformed {
+			return err
+		}
+		return nil // indexWords makes it
+	})
+}
+
+// eachWordless calls f for the larger segments without an open word index.
+func (s *Store) eachWordless(ctx context.Context, f func(*live) error) {
 	snap := s.pin()
 	defer snap.release()
 	for _, l := range snap.segs {
@@ -38,33 +51,40 @@ func (s *Store) indexWords(ctx context.Context) {
 		if l.item.Rows < s.opts.wordRows || l.Words.Load() != nil {
 			continue
 		}
-		if err := s.openWords(l); err != nil {
+		if err := f(l); err != nil {
 			s.opts.Log.Error("word index of a search segment; its texts are scanned meanwhile", zap.String("week", l.item.Week), zap.String("segment", l.item.Name), zap.Error(err))
 		}
 	}
 }
 
-func (s *Store) openWords(l *live) (err error) {
+// makeWords opens the word index of a segment, or builds it.
+func (s *Store) makeWords(l *live) (err error) {
 	defer recoverFault(&err)()
+	if err = s.openWords(l); err == nil {
+		return nil
+	}
 	path := s.path(l.item, textSuffix(l.item))
-	x, err := text.Open(path)
+	if fault.Of(err) == fault.Malformed {
+		s.opts.Log.Warn("word index is built again", zap.String("file", path), zap.Error(err))
+	}
+	fields := s.wordFields(l.Segment)
+	if len(fields) == 0 {
+		return nil
+	}
+	if err := text.Build(path+".tmp", fields); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		return err
+	}
+	return s.openWords(l)
+}
+
+// openWords opens the word index that is there.
+func (s *Store) openWords(l *live) error {
+	x, err := text.Open(s.path(l.item, textSuffix(l.item)))
 	if err != nil {
-		if fault.Of(err) == fault.Malformed {
-			s.opts.Log.Warn("word index is built again", zap.String("file", path), zap.Error(err))
-		}
-		fields := s.wordFields(l.Segment)
-		if len(fields) == 0 {
-			return nil
-		}
-		if err := text.Build(path+".tmp", fields); err != nil {
-			return err
-		}
-		if err := os.Rename(path+".tmp", path); err != nil {
-			return err
-		}
-		if x, err = text.Open(path); err != nil {
-			return err
-		}
+		return err
 	}
 	s.write.Lock()                                    // guards Gone
 	l.Gone = append(l.Gone, func() { _ = x.Close() }) // a failed unmap only keeps address space

@@ -3,6 +3,7 @@ package text
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"io"
 	"os"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -125,14 +126,28 @@ func Open(path string) (_ *Index, err error) {
 
 // checkSum compares the file with the checksum at its end.
 func checkSum(path string) error {
-	data, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return fault.As(fault.NotFound, err, "read")
 	}
-	if len(data) < 8 {
-		return fault.New(fault.Malformed, "file of %d bytes", len(data))
+	defer f.Close() // read only: nothing to lose
+	info, err := f.Stat()
+	if err != nil {
+		return fault.As(fault.NotFound, err, "read")
 	}
-	if want, got := binary.BigEndian.Uint32(data[len(data)-4:]), crc32.ChecksumIEEE(data[:len(data)-4]); got != want {
+	size := info.Size()
+	if size < 8 {
+		return fault.New(fault.Malformed, "file of %d bytes", size)
+	}
+	sum := crc32.NewIEEE()
+	if _, err := io.CopyN(sum, f, size-4); err != nil {
+		return fault.As(fault.Malformed, err, "read")
+	}
+	var end [4]byte
+	if _, err := io.ReadFull(f, end[:]); err != nil {
+		return fault.As(fault.Malformed, err, "read")
+	}
+	if want, got := binary.BigEndian.Uint32(end[:]), sum.Sum32(); got != want {
 		return fault.New(fault.Malformed, "checksum is %08x, want %08x", got, want)
 	}
 	return nil
