@@ -116,14 +116,14 @@ func TestConversion(t *testing.T) {
 	m := &maker{}
 	w := start(t, func(o *server.Options) { o.Convert = m })
 	stripped, information := elfOf(true, false), elfOf(false, true)
-	v := w.sendDebug("kite", stripped, "Prefer", "wait=20")
+	v := w.sendDebug("kite", stripped, "Prefer", "wait=100")
 	if c := conversion(t, v); c["state"] != "done" || c["reason"] != nil || fmt.Sprint(c["keys"]) != "[kite/"+elfID+"/kite.sym]" {
 		t.Errorf("%v", v)
 	}
 	if text := w.symbolText("kite"); !strings.HasPrefix(text, "MODULE Linux x86_64 "+elfID+" kite\n") || !strings.Contains(text, fmt.Sprintf("made_of_%d\n", len(stripped))) {
 		t.Errorf("%q", text)
 	}
-	w.sendDebug("kite.debug", information, "Prefer", "wait=20")
+	w.sendDebug("kite.debug", information, "Prefer", "wait=100")
 	if text, want := w.symbolText("kite"), fmt.Sprintf("made_of_%d_and_%d\n", len(stripped), len(information)); !strings.Contains(text, want) {
 		t.Errorf("%q, want %q", text, want)
 	}
@@ -133,10 +133,10 @@ func TestConversion(t *testing.T) {
 	}
 	w.mu.Unlock()
 	// The same again makes nothing again, under another name one more file.
-	if c := conversion(t, w.sendDebug("kite.debug", information, "Prefer", "wait=20")); c["state"] != "done" || len(m.made()) != 2 {
+	if c := conversion(t, w.sendDebug("kite.debug", information, "Prefer", "wait=100")); c["state"] != "done" || len(m.made()) != 2 {
 		t.Errorf("%v %v", c, m.made())
 	}
-	w.sendDebug("kite.so.1", stripped, "Prefer", "wait=20")
+	w.sendDebug("kite.so.1", stripped, "Prefer", "wait=100")
 	if text := w.symbolText("kite.so.1"); !strings.HasPrefix(text, "MODULE Linux x86_64 "+elfID+" kite.so.1\nINFO CODE_ID ") || !strings.Contains(w.symbolText("kite"), "and") {
 		t.Errorf("%q", text)
 	}
@@ -153,7 +153,7 @@ func TestConversionOfOneFile(t *testing.T) {
 	for name, data := range map[string][]byte{"kite.debug": elfOf(false, true), "kite": elfOf(true, true)} {
 		m := &maker{}
 		w := start(t, func(o *server.Options) { o.Convert = m })
-		w.sendDebug(name, data, "Prefer", "respond-now, wait=20")
+		w.sendDebug(name, data, "Prefer", "respond-now, wait=100")
 		if text := w.symbolText("kite"); !strings.Contains(text, fmt.Sprintf("made_of_%d\n", len(data))) {
 			t.Errorf("%s: %q", name, text)
 		}
@@ -164,7 +164,7 @@ func TestConversionOfOneFile(t *testing.T) {
 func TestConversionOfTrialBuild(t *testing.T) {
 	w := start(t, func(o *server.Options) { o.Convert = &maker{} })
 	body, kind := form("file", "kite", elfOf(true, true))
-	if a := w.do("POST", "/upload/debug/", "upload_try_symbols", body, "Content-Type", kind, "Prefer", "wait=20"); conversion(t, a.json(t))["state"] != "done" {
+	if a := w.do("POST", "/upload/debug/", "upload_try_symbols", body, "Content-Type", kind, "Prefer", "wait=100"); conversion(t, a.json(t))["state"] != "done" {
 		t.Fatalf("%d %s", a.status, a.body)
 	}
 	path := "/kite/" + elfID + "/kite.sym"
@@ -195,7 +195,7 @@ func TestConversionLeavesUploads(t *testing.T) {
 	if a := w.upload("upload_symbols", zipped("kite/"+elfID+"/kite.sym", own)); a.status != 201 {
 		t.Fatalf("%d %s", a.status, a.body)
 	}
-	c := conversion(t, w.sendDebug("kite", elfOf(true, true), "Prefer", "wait=20"))
+	c := conversion(t, w.sendDebug("kite", elfOf(true, true), "Prefer", "wait=100"))
 	if c["state"] != "done" || !strings.Contains(fmt.Sprint(c["reason"]), "stay") || w.symbolText("kite") != own {
 		t.Errorf("%v %q", c, w.symbolText("kite"))
 	}
@@ -204,17 +204,17 @@ func TestConversionLeavesUploads(t *testing.T) {
 // Why no symbols are made is told; the same file again is a new try.
 func TestConversionFails(t *testing.T) {
 	bug := start(t, func(o *server.Options) { o.Convert = &maker{} })
-	if c := conversion(t, bug.sendDebug("panicky", elfOf(true, true), "Prefer", "wait=20")); c["state"] != "failed" || c["reason"] != "internal: the log of the server says more" {
+	if c := conversion(t, bug.sendDebug("panicky", elfOf(true, true), "Prefer", "wait=100")); c["state"] != "failed" || c["reason"] != "internal: the log of the server says more" {
 		t.Errorf("%v", c)
 	}
 	bug.nothingSpooled()
 	m := &maker{fails: fault.New(fault.Malformed, "debug information of kite: a unit of 0 bytes")}
 	w := start(t, func(o *server.Options) { o.Convert = m })
-	if c := conversion(t, w.sendDebug("kite", elfOf(true, true), "Prefer", "wait=20")); c["state"] != "failed" || !strings.Contains(fmt.Sprint(c["reason"]), "a unit of 0 bytes") {
+	if c := conversion(t, w.sendDebug("kite", elfOf(true, true), "Prefer", "wait=100")); c["state"] != "failed" || !strings.Contains(fmt.Sprint(c["reason"]), "a unit of 0 bytes") {
 		t.Errorf("%v", c)
 	}
 	m.fails = nil
-	if c := conversion(t, w.sendDebug("kite", elfOf(true, true), "Prefer", "wait=20")); c["state"] != "done" {
+	if c := conversion(t, w.sendDebug("kite", elfOf(true, true), "Prefer", "wait=100")); c["state"] != "done" {
 		t.Errorf("%v", c)
 	}
 	if got := w.do("GET", "/upload/status/1", "upload_symbols", nil).json(t); conversion(t, got)["state"] != "done" || got["state"] != "done" {
@@ -230,7 +230,7 @@ func TestConversionKeepsToQuota(t *testing.T) {
 		o.Convert = &maker{}
 		o.Config.Quota = config.Bytes(len(data) + 100)
 	})
-	c := conversion(t, w.sendDebug("kite", data, "Prefer", "wait=20"))
+	c := conversion(t, w.sendDebug("kite", data, "Prefer", "wait=100"))
 	if c["state"] != "failed" || !strings.Contains(fmt.Sprint(c["reason"]), "Quota exceeded") {
 		t.Errorf("%v", c)
 	}
@@ -284,7 +284,7 @@ func TestConversionsSurvive(t *testing.T) {
 
 func (w *world) eventually(done func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(100 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			w.t.Fatal("it does not happen")
 		}

@@ -412,7 +412,7 @@ func TestAsync(t *testing.T) {
 	if a.status != 202 {
 		t.Fatalf("%d %s", a.status, a.body)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(100 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		s := w.do("GET", a.header.Get("Location"), "upload_symbols", nil).json(t)
 		if s["state"] == "done" {
 			break

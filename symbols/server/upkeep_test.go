@@ -115,7 +115,7 @@ func TestQuota(t *testing.T) {
 
 func (s *stage) await(path string) map[string]any {
 	s.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(100 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		v := s.do("GET", path, "upload_symbols", nil).json(s.t)
 		if v["state"] != "working" {
 			return v
@@ -176,7 +176,7 @@ func TestJobsSurvive(t *testing.T) {
 			t.Errorf("file %d: %d, want %d", i, a.status, want)
 		}
 	}
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		left, err := os.ReadDir(after.spool)
 		if err == nil && len(left) == 0 {
 			break
@@ -272,7 +272,7 @@ func TestPins(t *testing.T) {
 		s.stop()
 		s = raise(t, dir, true, clock) // tidies at once
 		got := ""
-		for end := time.Now().Add(5 * time.Second); time.Now().Before(end) && got != want; time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(60 * time.Second); time.Now().Before(end) && got != want; time.Sleep(20 * time.Millisecond) {
 			got = ""
 			for _, n := range []string{"a", "b", "c", "d", "e"} {
 				if a := s.do("GET", "/"+key(n), "", nil); a.status == 200 {

@@ -61,7 +61,7 @@ func TestTidy(t *testing.T) {
 // but keeps sending is not. What came of a file in ranges is kept.
 func TestSlowClients(t *testing.T) {
 	s := New(t.TempDir(), 1<<20)
-	s.stall = 300 * time.Millisecond
+	s.stall = time.Second
 	got := make(chan error, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut {
@@ -107,7 +107,7 @@ func TestSlowClients(t *testing.T) {
 		select {
 		case err := <-got:
 			return err
-		case <-time.After(20 * time.Second):
+		case <-time.After(100 * time.Second):
 			t.Fatal("the server still waits")
 			return nil
 		}
