@@ -219,9 +219,9 @@ func (r *stackwalkRun) source(reading symbols.Reading) (stackwalk.SymbolSource, 
 	o := fetch.Options{
 		Paths: r.symbolPaths(), URLs: c.StringSlice("symbols-url"),
 		Cache: c.String("symbols-cache"), Reading: reading,
-		Timeout: time.Duration(c.Int("symbols-download-timeout-secs")) * time.Second,
+		Timeout: time.Duration(c.Int("symbols-download-timeout-secs")) * time.Second, Local: c.Bool("use-local-debuginfo"),
 	}
-	if len(o.Paths) == 0 && len(o.URLs) == 0 {
+	if len(o.Paths) == 0 && len(o.URLs) == 0 && !o.Local {
 		return nil, func() {}
 	}
 	if o.Cache == "" && len(o.URLs) > 0 {

@@ -239,3 +239,25 @@ func TestStackwalkBrokenDownload(t *testing.T) {
 		t.Errorf("the whole file: exit code %d, %s\n%s", code, stderr, stdout)
 	}
 }
+
+// The flags of minidump-stackwalk do here what they say.
+func TestStackwalkPeerFlags(t *testing.T) {
+	dir, dump, _, _ := files(t)
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"--dump", "--brief", dump}, 0, "MINIDUMP_HEADER"},
+		{[]string{"--dump", "--json", dump}, 2, ""},
+		{[]string{"--features", "unstable-all", "--no-interactive", "--symbols-tmp", dir, dump}, 0, "Operating system"},
+		{[]string{"--features", "all", dump}, 2, ""},
+		{[]string{"--use-local-debuginfo", "--recover-function-args", dump}, 0, "Operating system"},
+		{[]string{"-V"}, 0, "mayday stackwalk"},
+	} {
+		code, stdout, stderr := stackwalk(c.args...)
+		if code != c.code || !strings.Contains(stdout, c.want) {
+			t.Errorf("%v: code %d, %q, %q", c.args, code, stdout, stderr)
+		}
+	}
+}

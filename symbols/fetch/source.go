@@ -42,6 +42,9 @@ type Options struct {
 	// Compiled is the directory for compiled lookup files, which make the next
 	// walk with the same symbols start at once; "" reads texts into memory.
 	Compiled string
+	// Local makes symbols of modules that no place has symbols of from their ELF
+	// binaries and debug files on this machine.
+	Local bool
 }
 
 // DefaultTimeout bounds one download.
@@ -117,8 +120,24 @@ type view interface {
 	Module() symbols.Module
 }
 
-// view opens the symbols of id in the form that is at hand.
+// view opens the symbols of id, or makes them of local files.
 func (s *Source) view(ctx context.Context, id symbols.ModuleID) (view, error) {
+	v, err := s.stored(ctx, id)
+	if !s.options.Local || !fault.Is(err, fault.NotFound) {
+		return v, err
+	}
+	f, lerr := s.local(ctx, id)
+	if fault.Is(lerr, fault.NotFound) {
+		return nil, err
+	}
+	if lerr != nil {
+		return nil, lerr
+	}
+	return s.read(f, id)
+}
+
+// stored opens the symbols of id in the form that is at hand.
+func (s *Source) stored(ctx context.Context, id symbols.ModuleID) (view, error) {
 	if s.store != nil {
 		h, err := s.store.Open(ctx, id)
 		if err != nil {
@@ -133,6 +152,11 @@ func (s *Source) view(ctx context.Context, id symbols.ModuleID) (view, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.read(f, id)
+}
+
+// read reads a text into memory.
+func (s *Source) read(f io.ReadCloser, id symbols.ModuleID) (view, error) {
 	defer f.Close()
 	t, err := lookup.Read(f)
 	if err != nil {
