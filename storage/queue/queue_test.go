@@ -332,7 +332,8 @@ func TestCloseGivesBack(t *testing.T) {
 	wantEmpty(t, other, Standard)
 }
 
-// TestKilledProcess has a child take a message and be killed.
+// TestKilledProcess has children take a message and be killed. The first time it
+// can be received again at once, the second time two seconds later.
 func TestKilledProcess(t *testing.T) {
 	if path := os.Getenv("QUEUE_TEST_CHILD"); path != "" {
 		q := openQueues(t, "sqlite://"+path, Options{Lease: time.Hour})
@@ -346,32 +347,41 @@ func TestKilledProcess(t *testing.T) {
 	if err := q.Send(t.Context(), Standard, Message{ID: newID()}); err != nil {
 		t.Fatal(err)
 	}
-	child := exec.Command(os.Args[0], "-test.run", "TestKilledProcess")
-	child.Env = append(os.Environ(), "QUEUE_TEST_CHILD="+path)
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	killed := func() {
+		t.Helper()
+		child := exec.Command(os.Args[0], "-test.run", "TestKilledProcess")
+		child.Env = append(os.Environ(), "QUEUE_TEST_CHILD="+path)
+		out, err := child.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 5)
+		if _, err := out.Read(buf); err != nil || string(buf) != "TAKEN" {
+			t.Fatalf("child said %q, %v", buf, err)
+		}
+		alive := openQueues(t, "sqlite://"+path, Options{})
+		wantEmpty(t, alive, Standard) // opening frees nothing of a living process
+		_ = child.Process.Kill()
+		_ = child.Wait() // says "killed"
 	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	buf := make([]byte, 5)
-	if _, err := out.Read(buf); err != nil || string(buf) != "TAKEN" {
-		t.Fatalf("child said %q, %v", buf, err)
-	}
-	alive := openQueues(t, "sqlite://"+path, Options{})
-	wantEmpty(t, alive, Standard) // opening frees nothing of a living process
-	child.Process.Kill()
-	child.Wait()
+	killed()
+	killed() // it took the message at once
+	freed := time.Now()
 	again := openQueues(t, "sqlite://"+path, Options{})
 	m := receive(t, again, Standard)
-	if n := again.Attempts(m); n != 2 {
-		t.Errorf("attempts = %d after a kill, want 2", n)
+	if waited := time.Since(freed); waited < 2*time.Second {
+		t.Errorf("received again %v after the second kill, want 2 s", waited)
+	}
+	if n := again.Attempts(m); n != 3 {
+		t.Errorf("attempts = %d after two kills, want 3", n)
 	}
 	m.Ack()
 	marks, _ := filepath.Glob(path + ".*" + lifeSuffix)
-	if len(marks) != 3 {
-		t.Errorf("marks %v, want those of the three open queues", marks)
+	if len(marks) != 4 {
+		t.Errorf("marks %v, want those of the four open queues", marks)
 	}
 }
 

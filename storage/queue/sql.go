@@ -31,7 +31,8 @@ import (
 // Receiving sets visible_at to the end of the lease, adds one to attempts and
 // writes the receiver into owner. Acknowledging deletes the row with that id
 // and that number of attempts: after a lost lease the number differs and
-// nothing is deleted.
+// nothing is deleted. What a killed process held can be received again at once
+// the first time, later each further time.
 //
 // The statements are written for SQLite and PostgreSQL alike, but for the
 // placeholders and the row lock (FOR UPDATE SKIP LOCKED) in take.
@@ -79,8 +80,12 @@ const (
 	// What a stopping process held was not tried in earnest, and goes to the
 	// front again.
 	freeOwner = `UPDATE message SET visible_at = sent_at, attempts = attempts - 1, owner = '' WHERE owner = ?`
-	// What a killed process held may be what killed it: the try counts.
-	freeDead = `UPDATE message SET visible_at = sent_at, owner = '' WHERE owner LIKE ? || '/%' AND owner <> ''`
+	// What a killed process held may be what killed it: the try counts, and after
+	// the first the message waits, longer each time. So a process that somebody
+	// else kills again and again does not use up the tries of what it held, and
+	// one that a message kills gets something done in between.
+	freeDead = `UPDATE message SET visible_at = CASE attempts WHEN 0 THEN sent_at WHEN 1 THEN sent_at WHEN 2 THEN ?1 + 2000 WHEN 3 THEN ?1 + 8000 ELSE ?1 + 32000 END,
+		owner = '' WHERE owner LIKE ?2 || '/%' AND owner <> ''`
 	owners   = `SELECT DISTINCT owner FROM message WHERE owner <> ''`
 )
 
@@ -162,7 +167,7 @@ func (q *SQL) freeTheDead(ctx context.Context) error {
 	}
 	for name := range seen {
 		if q.life.isOver(name) {
-			if _, err := q.write.ExecContext(ctx, freeDead, name); err != nil {
+			if _, err := q.write.ExecContext(ctx, freeDead, time.Now().UnixMilli(), name); err != nil {
 				return fault.As(fault.Unavailable, err, "free leases of %s", name)
 			}
 		}
