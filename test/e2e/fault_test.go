@@ -361,8 +361,8 @@ func TestFaultHungryDump(t *testing.T) {
 		most int // memory of the server after it, in KB; 0 is not looked at
 	}{
 		"time, in process":   {[]string{"--processor.walk-timeout", "20ms"}, "timeout (SIGKILL)", 0},
-		"memory, in process": {[]string{"--processor.walk-memory", "32MiB"}, "timeout (SIGABRT)", 600 << 10},
-		"memory, isolated":   {[]string{"--processor.walk-memory", "32MiB", "--processor.isolate", "true"}, "timeout (SIGABRT)", 200 << 10},
+		"memory, in process": {[]string{"--processor.walk-memory", "8MiB"}, "timeout (SIGABRT)", 600 << 10},
+		"memory, isolated":   {[]string{"--processor.walk-memory", "8MiB", "--processor.isolate", "true"}, "timeout (SIGABRT)", 200 << 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
