@@ -86,7 +86,7 @@ const (
 	// one that a message kills gets something done in between.
 	freeDead = `UPDATE message SET visible_at = CASE attempts WHEN 0 THEN sent_at WHEN 1 THEN sent_at WHEN 2 THEN ?1 + 2000 WHEN 3 THEN ?1 + 8000 ELSE ?1 + 32000 END,
 		owner = '' WHERE owner LIKE ?2 || '/%' AND owner <> ''`
-	owners   = `SELECT DISTINCT owner FROM message WHERE owner <> ''`
+	owners = `SELECT DISTINCT owner FROM message WHERE owner <> ''`
 )
 
 // OpenSQLite opens or makes the queue file at path. The folder must exist.
