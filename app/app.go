@@ -17,6 +17,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"mayday/app/accounts"
 	"mayday/app/client"
 	"mayday/app/command"
 	"mayday/app/fault"
@@ -36,8 +37,8 @@ func commands() []*cli.Command {
 		cmdSignature(),
 		client.Submit(),
 		cmdThrottle(),
-		cmdUser(),
-		cmdToken(),
+		accounts.User(withCatalog),
+		accounts.Token(withCatalog),
 		cmdReprocess(),
 		cmdDelete(),
 		cmdVerdicts(),

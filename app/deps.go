@@ -80,6 +80,20 @@ func commandDeps(c *cli.Context) (*deps, error) {
 	return &deps{cfg: l.Config, log: quietly(log)}, nil
 }
 
+// withCatalog runs f on the catalog that the command's configuration names.
+func withCatalog(c *cli.Context, f func(*catalog.DB) error) error {
+	d, err := commandDeps(c)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	db, err := d.Catalog(c.Context)
+	if err != nil {
+		return err
+	}
+	return f(db)
+}
+
 // once opens a dependency on the first call and gives the same one after; a
 // failed open is tried again by the next call.
 func once[T comparable](held *T, open func() (T, error)) (T, error) {

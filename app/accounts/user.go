@@ -1,4 +1,6 @@
-package app
+// Package accounts holds the commands on users, their permissions and their API
+// tokens. They work on the catalog, which whoever makes the commands opens.
+package accounts
 
 import (
 	"fmt"
@@ -11,21 +13,16 @@ import (
 	"mayday/storage/catalog"
 )
 
-// withCatalog runs f on the catalog that the command's configuration names.
-func withCatalog(c *cli.Context, f func(*catalog.DB) error) error {
-	d, err := commandDeps(c)
-	if err != nil {
-		return err
-	}
-	defer d.close()
-	db, err := d.Catalog(c.Context)
-	if err != nil {
-		return err
-	}
-	return f(db)
-}
+// Catalog runs f on the catalog that the configuration of a command names, which
+// has the flags of command.ConfigFlags.
+type Catalog func(c *cli.Context, f func(*catalog.DB) error) error
 
-func cmdUser() *cli.Command {
+// commands are those of one program.
+type commands struct{ withCatalog Catalog }
+
+// User is the command user: adds and lists users, grants permissions.
+func User(open Catalog) *cli.Command {
+	a := commands{open}
 	return &cli.Command{
 		Name:  "user",
 		Usage: "add and list users, grant permissions",
@@ -36,23 +33,23 @@ func cmdUser() *cli.Command {
 			{
 				Name: "add", ArgsUsage: "EMAIL [PERMISSIONS]", Usage: "add a user and print a one-hour, one-use sign-in link",
 				Flags:  append(command.ConfigFlags(), &cli.BoolFlag{Name: "admin", Usage: "give the user every permission"}),
-				Action: userAdd,
+				Action: a.userAdd,
 			},
 			{
 				Name: "grant", ArgsUsage: "EMAIL PERMISSIONS", Usage: "replace a user's permissions",
 				Flags:  command.ConfigFlags(),
-				Action: userGrant,
+				Action: a.userGrant,
 			},
 			{
 				Name: "list", Usage: "list users and their permissions",
 				Flags:  command.ConfigFlags(),
-				Action: userList,
+				Action: a.userList,
 			},
 		},
 	}
 }
 
-func userAdd(c *cli.Context) error {
+func (a commands) userAdd(c *cli.Context) error {
 	if c.NArg() < 1 || c.NArg() > 2 {
 		return command.Usage("user add takes an e-mail address and, if wanted, permissions")
 	}
@@ -67,7 +64,7 @@ func userAdd(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return withCatalog(c, func(db *catalog.DB) error {
+	return a.withCatalog(c, func(db *catalog.DB) error {
 		u, err := db.AddUser(c.Context, c.Args().First(), permissions)
 		if err != nil {
 			return err
@@ -95,7 +92,7 @@ func orNone(text string) string {
 	return text
 }
 
-func userGrant(c *cli.Context) error {
+func (a commands) userGrant(c *cli.Context) error {
 	if c.NArg() != 2 {
 		return command.Usage("user grant takes an e-mail address and permissions")
 	}
@@ -103,7 +100,7 @@ func userGrant(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return withCatalog(c, func(db *catalog.DB) error {
+	return a.withCatalog(c, func(db *catalog.DB) error {
 		if err := db.Grant(c.Context, c.Args().First(), permissions); err != nil {
 			return err
 		}
@@ -111,8 +108,8 @@ func userGrant(c *cli.Context) error {
 	})
 }
 
-func userList(c *cli.Context) error {
-	return withCatalog(c, func(db *catalog.DB) error {
+func (a commands) userList(c *cli.Context) error {
+	return a.withCatalog(c, func(db *catalog.DB) error {
 		users, err := db.Users(c.Context)
 		if err != nil {
 			return err

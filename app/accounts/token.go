@@ -1,4 +1,4 @@
-package app
+package accounts
 
 import (
 	"fmt"
@@ -14,7 +14,9 @@ import (
 	"mayday/storage/catalog"
 )
 
-func cmdToken() *cli.Command {
+// Token is the command token: makes, lists, extends and revokes API tokens.
+func Token(open Catalog) *cli.Command {
+	a := commands{open}
 	return &cli.Command{
 		Name:        "token",
 		Usage:       "make, list, extend and revoke API tokens",
@@ -32,30 +34,30 @@ func cmdToken() *cli.Command {
 					&cli.IntFlag{Name: "upload-version", Usage: "`PROTOCOL`, 1 or 2, that upload clients of the token are told to speak; 0 is what the configuration says"},
 					&cli.StringFlag{Name: "quota", Value: "0", Usage: "most `BYTES` of symbols kept of the token's uploads, such as 10GiB; 0 is no limit"},
 					&cli.DurationFlag{Name: "life", Value: catalog.TokenLife, Usage: "how long the token is good"}),
-				Action: tokenCreate,
+				Action: a.tokenCreate,
 			},
 			{
 				Name: "list", Usage: "list tokens by their numbers, without their text",
 				Flags: append(command.ConfigFlags(), command.FormatFlag(),
 					&cli.StringFlag{Name: "user", Usage: "only those of `EMAIL`"},
 					&cli.StringFlag{Name: "state", Value: "all", Usage: "active, expired or all"}),
-				Action: tokenList,
+				Action: a.tokenList,
 			},
 			{
 				Name: "extend", ArgsUsage: "ID|TOKEN", Usage: "let a token be good for longer: from its end, or from now when that is over",
 				Flags:  append(command.ConfigFlags(), &cli.IntFlag{Name: "days", Value: 365, Usage: "by so many `DAYS`"}),
-				Action: tokenExtend,
+				Action: a.tokenExtend,
 			},
 			{
 				Name: "revoke", ArgsUsage: "ID|TOKEN…", Usage: "delete tokens, which then open nothing any more",
 				Flags:  command.ConfigFlags(),
-				Action: tokenRevoke,
+				Action: a.tokenRevoke,
 			},
 		},
 	}
 }
 
-func tokenCreate(c *cli.Context) error {
+func (a commands) tokenCreate(c *cli.Context) error {
 	permissions, err := catalog.ParsePermissions(c.String("permissions"))
 	if err != nil {
 		return err
@@ -67,7 +69,7 @@ func tokenCreate(c *cli.Context) error {
 	if err != nil {
 		return fault.As(fault.Invalid, err, "--quota")
 	}
-	return withCatalog(c, func(db *catalog.DB) error {
+	return a.withCatalog(c, func(db *catalog.DB) error {
 		key, err := db.CreateToken(c.Context, catalog.NewToken{
 			UploadVersion: c.Int("upload-version"), Quota: int64(quota),
 			User: c.String("user"), Permissions: permissions, Notes: c.String("notes"),
@@ -81,12 +83,12 @@ func tokenCreate(c *cli.Context) error {
 	})
 }
 
-func tokenList(c *cli.Context) error {
+func (a commands) tokenList(c *cli.Context) error {
 	state := c.String("state")
 	if state != "all" && state != "active" && state != "expired" {
 		return command.Usage("--state %q is none of active, expired, all", state)
 	}
-	return withCatalog(c, func(db *catalog.DB) error {
+	return a.withCatalog(c, func(db *catalog.DB) error {
 		list, err := db.AllTokens(c.Context)
 		if err != nil {
 			return err
@@ -108,11 +110,11 @@ func tokenList(c *cli.Context) error {
 	})
 }
 
-func tokenExtend(c *cli.Context) error {
+func (a commands) tokenExtend(c *cli.Context) error {
 	if c.NArg() != 1 {
 		return command.Usage("token extend takes the number of a token, or the token")
 	}
-	return withCatalog(c, func(db *catalog.DB) error {
+	return a.withCatalog(c, func(db *catalog.DB) error {
 		t, err := db.FindToken(c.Context, c.Args().First())
 		if err != nil {
 			return err
@@ -126,11 +128,11 @@ func tokenExtend(c *cli.Context) error {
 	})
 }
 
-func tokenRevoke(c *cli.Context) error {
+func (a commands) tokenRevoke(c *cli.Context) error {
 	if c.NArg() == 0 {
 		return command.Usage("token revoke takes numbers of tokens, or tokens")
 	}
-	return withCatalog(c, func(db *catalog.DB) error {
+	return a.withCatalog(c, func(db *catalog.DB) error {
 		for _, what := range c.Args().Slice() {
 			t, err := db.FindToken(c.Context, what)
 			if err != nil {
