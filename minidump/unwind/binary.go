@@ -20,7 +20,7 @@ type Binary interface {
 
 // Binaries finds the files of modules. Modules that are Binaries as well are asked
 // for them, by the Best heuristics alone. It must be safe for as many goroutines
-// as call Walk.
+// as have walkers that share it.
 type Binaries interface {
 	// Binary returns the file of a module that Modules.Find returned, nil when it
 	// is not at hand. It may take its time the first time a module is asked for.

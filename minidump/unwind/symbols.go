@@ -28,7 +28,7 @@ type Starts interface {
 }
 
 // Modules finds the modules of the process. It must be safe for as many
-// goroutines as call Walk.
+// goroutines as have walkers that share it.
 type Modules interface {
 	// Find returns the number of the module that covers address and where that
 	// module starts. Modules that overlap are the implementer's to sort out.

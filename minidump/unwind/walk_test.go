@@ -346,18 +346,19 @@ func BenchmarkScan(b *testing.B) {
 	}
 }
 
+// Walkers of one process walk at the same time, each on a goroutine of its own.
 func TestConcurrentWalks(t *testing.T) {
 	tab := &table{functions: []symbols.Function{{Name: "f", Address: 0x100, Size: 0x8000}}, cfi: []symbols.CFI{{Start: 0x1000, Size: 0x1000, Init: ".cfa: $rsp 8 + .ra: .cfa 8 - ^"}}}
 	th := amd64Thread(nil, map[uint64]uint64{0: 0x402010, 0x20: 0x403010, 0x40: 0x401010})
-	w := NewWalker(Process{Modules: twoModules{symbols: tab}})
-	want := summary(w.Walk(context.Background(), th))
+	process := Process{Modules: twoModules{symbols: tab}}
+	want := summary(NewWalker(process).Walk(context.Background(), th))
 	if strings.Count(want, "\n") < 4 {
 		t.Fatalf("too few frames:\n%s", want)
 	}
 	results := make(chan string)
 	for range 4 {
 		go func() {
-			same := ""
+			same, w := "", NewWalker(process)
 			for range 50 {
 				if got := summary(w.Walk(context.Background(), th)); got != want {
 					same = got
