@@ -2,6 +2,7 @@ package dwarf
 
 import (
 	"maps"
+	"math/bits"
 	"slices"
 
 	"mayday/symbols/executable"
@@ -81,8 +82,8 @@ func (m *program) run(code []byte, address, at uint64) bool {
 			switch op {
 			case 0x01: // set_loc
 				next := r.uint(m.cie.addressSize)
-				if m.cie.encoding != 0 {
-					return false // nobody writes it with other pointers
+				if m.cie.encoding != 0 || next < at {
+					return false // nobody writes it with other pointers, or goes back
 				}
 				if m.passed != nil && next > at {
 					m.passed(at, next)
@@ -102,7 +103,11 @@ func (m *program) run(code []byte, address, at uint64) bool {
 			}
 		}
 		if advance > 0 {
-			next := at + advance*m.cie.codeAlign
+			over, distance := bits.Mul64(advance, m.cie.codeAlign)
+			next := at + distance
+			if over != 0 || next < at {
+				return false // around the end of the address space
+			}
 			if m.passed != nil {
 				m.passed(at, next)
 			}

@@ -53,6 +53,8 @@ func FuzzAll(f *testing.F) {
 	f.Add(frameTable(0x41, 0x0e, 16, 0x86, 2, 0x43, 0x0d, 6, 0x7f, 0x0c, 7, 8), uint8(0))
 	f.Add(frameTable(0x41, 0x0a, 0x0e, 32, 0x42, 0x0b, 0x41, 0x0f, 3, 0x77, 8, 6, 0x44, 0x10, 3, 2, 0x72, 0), uint8(0))
 	f.Add(frameTable(0x03, 0xff, 0xff, 0x0e, 1, 0x16, 6, 4, 0x80, 0x29, 0x1f, 0x22), uint8(1))
+	// Code at the end of the address space, and an advance around it.
+	f.Add([]byte("\x14\x00\x00\x00\x00\x00\x00\x00\x01zR\x00\rx\x10\x01\x1b\f\a\b\x90\x01\x00\x00$\x00\x00\x00\x1c\x00\x00\x00\xe0\xef\xf3\xff\x00\x01\x00\x00\x00A\n\x0e B\vA\x80\x80w\b\x1d\x1d\x1d\xf2\x02r\x00\x00\x00\x00\x00\x00"), uint8(23))
 	machines := []executable.Machine{executable.AMD64, executable.ARM64, executable.X86, executable.RISCV64}
 	f.Fuzz(func(t *testing.T, table []byte, machine uint8) {
 		file := tableFile(table, machines[int(machine)%len(machines)])
