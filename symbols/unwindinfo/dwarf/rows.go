@@ -25,9 +25,9 @@ const maxProbed = 16 << 20
 // the instructions that they share, and each row has a rule for each register.
 const (
 	maxRowText  = 1 << 20
-	workPerByte = 256
-	leastWork   = 16 << 20
-	probeWork   = 64 // of a row with an expression; bytes of text per unit of work
+	workPerByte = 16
+	leastWork   = 32 << 20
+	probeWork   = 16 // of a row with an expression, and bytes that work with one copies per unit
 )
 
 // All yields the rows of each entry, with the code that it describes. What
@@ -62,11 +62,20 @@ func (f *Frames) rows(d *fde, left *effort) (rows []Row) {
 	last, broken, size := d.start, false, 0
 	left.work -= len(d.cie.program) + len(d.program)
 	add := func(start, end uint64) {
+		if start < last || end < start {
+			broken = true // it went around the end of the address space
+			return
+		}
 		last = end
 		for at := start; at < end && at < d.end && !broken; at++ {
 			m.query.Offset = at - f.image.Base
 			text, ok := m.text(d.signal)
-			if left.work -= 1 + len(m.state.columns) + len(text)/probeWork; !ok || left.work < 0 {
+			// Each operation of an expression copies what came out so far.
+			cost := 1 + len(m.state.columns) + len(text)/probeWork + len(m.state.expression)*len(text)/probeWork
+			for _, c := range m.state.columns {
+				cost += len(c.expression) * len(text) / probeWork
+			}
+			if left.work -= cost; !ok || left.work < 0 {
 				broken = true
 				return
 			}
