@@ -70,9 +70,7 @@ func TestBucketRemoved(t *testing.T) {
 	if err := s.Health(t.Context()); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("health without the bucket = %v", err)
 	}
-	if n, _ := s.spool.waiting(); n == 0 {
-		t.Error("nothing went to the spool")
-	}
+	waitFor(t, func() bool { n, _ := s.spool.waiting(); return n > 0 })
 	if err := os.Rename(dir+".gone", dir); err != nil {
 		t.Fatal(err)
 	}
