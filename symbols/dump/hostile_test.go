@@ -173,10 +173,13 @@ func peak() (stop func() int64) {
 }
 
 func TestHostileFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute, and goes on one goroutine: there is nothing to race")
+	}
 	const memory = 16 << 20
 	for name, b := range hostile() {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
 			in := input(b)
 			in.Memory = memory
@@ -201,7 +204,7 @@ func TestWriteEndsWithItsContext(t *testing.T) {
 		cancel()
 		start := time.Now()
 		err := Write(ctx, io.Discard, input(b))
-		if took := time.Since(start); took > 3*time.Second { // the machine may be busy
+		if took := time.Since(start); took > 10*time.Second { // the machine may be busy
 			t.Errorf("%s: took %v after the end", name, took)
 		}
 		if err != nil && !fault.Is(err, fault.Canceled) && !fault.Is(err, fault.TooLarge) && !fault.Is(err, fault.Malformed) {
