@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs every fuzz target of the tree for FUZZTIME each, one after the other.
+# Runs every fuzz target of the tree for FUZZTIME (10s) each, one after the other; those of minidumps and symbol
+# files, which come from crashed programs and strangers, for FUZZDUMPS (FUZZTIME).
 #
 # A run by time can end with "context deadline exceeded" and no failing input when its last call is still
 # under way at the end (golang/go#75804). Only then the target runs again by count, which has no deadline
@@ -23,8 +24,10 @@ only_deadline() {
 
 grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do
 	dir=$(dirname "$file")
+	time=${FUZZTIME:-10s}
+	case $dir in ./minidump*|./symbols/sym) time=${FUZZDUMPS:-$time} ;; esac
 	sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$file" | while read -r target; do
 		echo "$dir $target"
-		fuzz "$dir" "$target" "${FUZZTIME:-10s}" || { only_deadline && fuzz "$dir" "$target" 200x; }
+		fuzz "$dir" "$target" "$time" || { only_deadline && fuzz "$dir" "$target" 200x; }
 	done
 done
