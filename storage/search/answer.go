@@ -30,19 +30,14 @@ func Answer(ctx context.Context, engine Engine, fields *plan.Fields, rq Request)
 	rq.Options.Unredacted = rq.Unredacted
 	p, err := plan.Parse(rq.Values, fields, rq.Viewer, rq.Options)
 	if err != nil {
-		status, body = refusal(err)
-		return status, body, nil
+		return failure(err)
 	}
 	if p.ReturnQuery {
 		return explain(engine, p)
 	}
 	result, err := engine.Search(ctx, p)
 	if err != nil {
-		status, body = refusal(err)
-		if k := fault.Of(err); k == fault.Invalid || k == fault.Canceled || k == fault.TooLarge {
-			err = nil
-		}
-		return status, body, err
+		return failure(err)
 	}
 	result.Warnings = append(p.Warnings, result.Warnings...)
 	return http.StatusOK, appendResult(nil, result), nil
@@ -73,6 +68,16 @@ func refuseUnredacted(rq Request) (status int, body []byte) {
 		return http.StatusForbidden, errorBody("Use of this endpoint requires the 'View Personal Identifiable Information' permission")
 	}
 	return 0, nil
+}
+
+// failure answers an error, and gives it back for the log unless the request
+// itself was at fault.
+func failure(err error) (status int, body []byte, logged error) {
+	status, body = refusal(err)
+	if k := fault.Of(err); k == fault.Invalid || k == fault.Canceled || k == fault.TooLarge {
+		return status, body, nil
+	}
+	return status, body, err
 }
 
 // refusal words an error as Socorro's API does.

@@ -3,7 +3,6 @@ package search
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -38,8 +37,7 @@ func Complete(ctx context.Context, engine Engine, fields *plan.Fields, rq Reques
 			}
 		}
 	} else if list[0] == nil {
-		status, body = refusal(fault.As(fault.Invalid, &plan.Error{Param: "field", Message: fmt.Sprintf("Unknown field '%.100s'", field)}, "values"))
-		return status, body, nil
+		return failure(fault.As(fault.Invalid, &plan.Error{Param: "field", Message: fmt.Sprintf("Unknown field '%.100s'", field)}, "values"))
 	}
 	most = min(max(most, 1), MaxValues)
 	each := most
@@ -51,12 +49,7 @@ func Complete(ctx context.Context, engine Engine, fields *plan.Fields, rq Reques
 	for _, f := range list {
 		buckets, warned, err := fieldValues(ctx, engine, fields, rq, f, typed, each)
 		if err != nil {
-			status, body = refusal(err)
-			var bad *plan.Error
-			if k := fault.Of(err); errors.As(err, &bad) || k == fault.Invalid || k == fault.Canceled || k == fault.TooLarge {
-				err = nil
-			}
-			return status, body, err
+			return failure(err)
 		}
 		warnings = warned
 		for _, b := range buckets {

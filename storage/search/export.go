@@ -57,8 +57,7 @@ func Export(ctx context.Context, engine Engine, fields *plan.Fields, rq Request,
 		err = fault.As(fault.Invalid, &plan.Error{Param: "_format", Message: "Bad value for parameter _format: not json, csv or ndjson"}, "super search")
 	}
 	if err != nil {
-		status, body = refusal(err)
-		return status, body, nil
+		return failure(err)
 	}
 	e := &export{engine: engine, plan: p, form: form, begin: begin}
 	if form.Table == "" || form.Table == "hits" {
@@ -67,11 +66,7 @@ func Export(ctx context.Context, engine Engine, fields *plan.Fields, rq Request,
 		err = e.facet(ctx)
 	}
 	if err != nil && e.w == nil {
-		status, body = refusal(err)
-		if k := fault.Of(err); k == fault.Invalid || k == fault.Canceled || k == fault.TooLarge {
-			err = nil
-		}
-		return status, body, err
+		return failure(err)
 	}
 	return http.StatusOK, nil, err
 }

@@ -55,15 +55,7 @@ func TestQueriesSeeWholeStates(t *testing.T) {
 		if err := s.Index(ctx, round(n)); err != nil {
 			t.Fatal(err)
 		}
-		for {
-			again, err := s.Merge(ctx)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !again {
-				break
-			}
-		}
+		mergeAll(t, s)
 	}
 	stop.Store(true)
 	readers.Wait()

@@ -63,15 +63,7 @@ func TestDeletedValuesLeaveTheDisk(t *testing.T) {
 	if ask(t, s, "signature="+planted).Total != 0 {
 		t.Error("a deleted crash is found")
 	}
-	for {
-		again, err := s.Merge(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !again {
-			break
-		}
-	}
+	mergeAll(t, s)
 	s.indexWords(ctx)
 	if files := holding(t, s.opts.Dir, planted); len(files) > 0 || s.Count() != 2999 {
 		t.Errorf("the text is still in %v; %d crashes", files, s.Count())

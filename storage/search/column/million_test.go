@@ -294,15 +294,7 @@ func loadMillion(t *testing.T, s *Store, total int) {
 	}
 	t.Logf("indexed %d in cpu %v (%.0f a CPU second), wall with making them %v", total, indexing, float64(total)/indexing.Seconds(), time.Since(start))
 	used := cpu()
-	for {
-		again, err := s.Merge(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !again {
-			break
-		}
-	}
+	mergeAll(t, s)
 	t.Logf("merged in cpu %v; with merging %.0f a CPU second", cpu()-used, float64(total)/(indexing+cpu()-used).Seconds())
 	size := sizeOf(t, s.opts.Dir)
 	t.Logf("%d bytes, %d a document, %d segments", size, size/int64(total), len(s.manifest.Segments))

@@ -78,6 +78,17 @@ func openTest(t testing.TB, dir string) *Store {
 	return s
 }
 
+// mergeAll merges until nothing is left to merge.
+func mergeAll(t testing.TB, s *Store) {
+	t.Helper()
+	for again := true; again; {
+		var err error
+		if again, err = s.Merge(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func ask(t testing.TB, s *Store, query string) *search.Result {
 	t.Helper()
 	res, err := try(s, query)
