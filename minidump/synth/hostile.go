@@ -94,10 +94,13 @@ func (h *hostileWriter) words(n int, word func(i int) uint64) Location {
 	})
 }
 
-// threads fills the dump with threads that share a stack and the registers of
-// the first one.
-func (h *hostileWriter) threadsOn(stack Location) {
-	h.entries(streamThreadList, 48, func(b *buffer, i int) {
+// threadSize is the size of an entry of the list of threads.
+const threadSize = 48
+
+// threadsOn adds n threads that share a stack and the registers of the first
+// one.
+func (h *hostileWriter) threadsOn(n int, stack Location) {
+	h.count(streamThreadList, n, func(b *buffer, i int) {
 		b.u32s(uint32(i), 0, 0, 0)
 		b.u64(0)
 		b.u64(hostileStack)
@@ -105,6 +108,9 @@ func (h *hostileWriter) threadsOn(stack Location) {
 		b.location(h.contexts[1])
 	})
 }
+
+// fillOn fills the dump with such threads.
+func (h *hostileWriter) fillOn(stack Location) { h.threadsOn(h.left(threadSize), stack) }
 
 // chain is a word of a stack of frame pointers and return addresses to at.
 func chain(at uint64) func(i int) uint64 {
@@ -137,14 +143,14 @@ func HostileDumps() []Hostile {
 // hostileStacks are threads without end.
 func hostileStacks() []Hostile {
 	shared := func(words int, word func(i int) uint64) func(*hostileWriter) {
-		return func(h *hostileWriter) { h.threadsOn(h.words(words, word)) }
+		return func(h *hostileWriter) { h.fillOn(h.words(words, word)) }
 	}
 	large := func(word func(i int) uint64) func(*hostileWriter) {
-		return func(h *hostileWriter) { h.threadsOn(h.words(h.left(12), word)) } // two thirds of the dump
+		return func(h *hostileWriter) { h.fillOn(h.words(h.left(12), word)) } // two thirds of the dump
 	}
 	return []Hostile{
 		{"threads", shared(50, always(hostileCode))},
-		{"threads without a stack", func(h *hostileWriter) { h.threadsOn(Location{}) }},
+		{"threads without a stack", func(h *hostileWriter) { h.fillOn(Location{}) }},
 		{"threads and noise", shared(200, always(hostileHole))},
 		{"threads of scattered frames", shared(20_000, func(i int) uint64 {
 			if i%39 == 38 {
@@ -161,13 +167,7 @@ func hostileStacks() []Hostile {
 		{"one large stack of small numbers", large(func(i int) uint64 { return uint64(i) })},
 		{"frames in unloaded modules", func(h *hostileWriter) {
 			stack := h.words(4000, chain(hostileHole))
-			h.count(streamThreadList, 200, func(b *buffer, i int) {
-				b.u32s(uint32(i), 0, 0, 0)
-				b.u64(0)
-				b.u64(hostileStack)
-				b.location(stack)
-				b.location(h.contexts[1])
-			})
+			h.threadsOn(200, stack)
 			name := h.PutString("gone.so")
 			h.extended(streamUnloadedList, 12, 24, func(b *buffer, i int) {
 				b.u64(hostileHole - uint64(i%4096))
@@ -178,7 +178,7 @@ func hostileStacks() []Hostile {
 			stack := h.words(20_000, always(hostileCode))
 			name := h.PutString(repeat("n", h.size/8))
 			h.count(streamModuleList, 1, func(b *buffer, _ int) { b.module(hostileBase, 1<<20, name, Location{}) })
-			h.threadsOn(stack)
+			h.fillOn(stack)
 		}},
 		{"signal frames", shared(40_000, signalStack)},
 	}

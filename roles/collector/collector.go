@@ -216,15 +216,21 @@ func (c *Collector) watchRules(ctx context.Context) error {
 	if c.cfg.Throttle.File == "" {
 		return nil
 	}
-	t := time.NewTicker(rulesEvery)
+	every(ctx, rulesEvery, c.rereadRules)
+	return nil
+}
+
+// every calls do at each tick until ctx ends.
+func every(ctx context.Context, tick time.Duration, do func()) {
+	t := time.NewTicker(tick)
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-t.C:
 		}
-		c.rereadRules()
+		do()
 	}
 }
 

@@ -154,16 +154,10 @@ const settleEvery = time.Second
 
 // settle removes what the journal no longer needs, until ctx ends.
 func (c *Collector) settle(ctx context.Context) error {
-	t := time.NewTicker(settleEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-		}
+	every(ctx, settleEvery, func() {
 		if err := c.journal.Settle(false); err != nil {
 			c.log.Warn("journal waits", zap.Error(err))
 		}
-	}
+	})
+	return nil
 }
