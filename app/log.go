@@ -2,11 +2,11 @@ package app
 
 import (
 	"io"
-	"os"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"mayday/app/command"
 	"mayday/app/config"
 	"mayday/app/fault"
 )
@@ -21,10 +21,8 @@ func newLog(c config.Log, w io.Writer) (*zap.Logger, error) {
 	format := c.Format
 	if format == "auto" {
 		format = "json"
-		if f, ok := w.(*os.File); ok {
-			if st, err := f.Stat(); err == nil && st.Mode()&os.ModeCharDevice != 0 {
-				format = "console"
-			}
+		if command.Terminal(w) {
+			format = "console"
 		}
 	}
 	ec := zap.NewProductionEncoderConfig()

@@ -3,10 +3,11 @@ package client
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
+
+	"mayday/app/command"
 )
 
 const (
@@ -31,13 +32,7 @@ type progress struct {
 }
 
 func newProgress(out io.Writer, quiet bool) *progress {
-	p := &progress{out: out, begin: time.Now()}
-	if f, ok := out.(*os.File); ok && !quiet {
-		if st, err := f.Stat(); err == nil {
-			p.terminal = st.Mode()&os.ModeCharDevice != 0
-		}
-	}
-	return p
+	return &progress{out: out, begin: time.Now(), terminal: !quiet && command.Terminal(out)}
 }
 
 // expect adds files to what is to be done.

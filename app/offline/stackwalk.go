@@ -124,9 +124,8 @@ func stackwalkDump(c *cli.Context) error {
 		}
 		defer f.Close()
 		r.log = f
-	} else if f, ok := r.log.(*os.File); ok && !c.Bool("no-color") {
-		st, err := f.Stat()
-		r.color = err == nil && st.Mode()&fs.ModeCharDevice != 0
+	} else {
+		r.color = !c.Bool("no-color") && command.Terminal(r.log)
 	}
 	r.close = func() {}
 	defer func() { r.close() }()
