@@ -53,7 +53,7 @@ func (m *maker) Convert(ctx context.Context, w io.Writer, in dump.Input) error {
 	if m.fails != nil {
 		return m.fails
 	}
-	_, err := fmt.Fprintf(w, "MODULE Linux x86_64 %s %s\nINFO CODE_ID 6162636465666768696A6B6C6D6E6F7071727374\nFUNC 10 10 0 made%s\n10 10 1 0\nSTACK CFI INIT 10 10 .cfa: $rsp 8 +\n", elfID, in.Name, sizes(in))
+	_, err := fmt.Fprintf(w, "MODULE Linux x86_64 %s %s\nINFO CODE_ID %s\nFUNC 10 10 0 made%s\n10 10 1 0\nSTACK CFI INIT 10 10 .cfa: $rsp 8 +\n", elfID, in.Name, elfBuildID, sizes(in))
 	return err
 }
 
@@ -65,8 +65,11 @@ func sizes(in dump.Input) string {
 	return fmt.Sprintf("_of_%d_and_%d", in.Size, in.DebugSize)
 }
 
-// elfID is the debug id of elf.
-const elfID = "6463626166656867696A6B6C6D6E6F700"
+// The debug id and the build id of elf.
+const (
+	elfID      = "6463626166656867696A6B6C6D6E6F700"
+	elfBuildID = "6162636465666768696A6B6C6D6E6F7071727374"
+)
 
 // elfOf is a file of the build of elf: with code, with debug information, or
 // both.
@@ -128,7 +131,7 @@ func TestConversion(t *testing.T) {
 		t.Errorf("%q, want %q", text, want)
 	}
 	w.mu.Lock()
-	if len(w.arrived) != 2 || w.arrived[1] != (symbols.ModuleID{DebugFile: "kite", DebugID: elfID, CodeID: "6162636465666768696A6B6C6D6E6F7071727374"}) {
+	if len(w.arrived) != 2 || w.arrived[1] != (symbols.ModuleID{DebugFile: "kite", DebugID: elfID, CodeID: elfBuildID}) {
 		t.Errorf("arrived: %v", w.arrived)
 	}
 	w.mu.Unlock()
@@ -141,7 +144,7 @@ func TestConversion(t *testing.T) {
 		t.Errorf("%q", text)
 	}
 	shown := w.do("GET", "/api/uploads/upload/1", "upload_symbols", nil).json(t)["upload"].(map[string]any)
-	if c := conversion(t, shown); c["code_id"] != "6162636465666768696A6B6C6D6E6F7071727374" || c["state"] != "done" {
+	if c := conversion(t, shown); c["code_id"] != elfBuildID || c["state"] != "done" {
 		t.Errorf("%v", shown)
 	}
 	w.nothingSpooled()
@@ -183,7 +186,7 @@ func TestConversionWaits(t *testing.T) {
 	began := time.Now()
 	s.sendDebug("kite", elfOf(true, true))
 	s.eventually(func() bool {
-		v, err := s.db.Conversion(t.Context(), "6162636465666768696A6B6C6D6E6F7071727374", false)
+		v, err := s.db.Conversion(t.Context(), elfBuildID, false)
 		return err == nil && v.State == catalog.ConversionWaiting && v.Attempts == 0 && v.Changed.After(began) && len(m.made()) > 0
 	})
 }
@@ -250,36 +253,50 @@ func TestConversionsSurvive(t *testing.T) {
 	<-m.begun
 	one.sendDebug("kite.debug", elfOf(false, true))
 	one.stop()
-	v, err := func() (catalog.Conversion, error) {
+	// between changes what the catalog says of the conversion while no server
+	// runs: how often it was begun.
+	between := func(state string, attempts int) {
+		t.Helper()
 		s := raise(t, dir, false, with)
 		defer s.stop()
-		v, err := s.db.Conversion(t.Context(), "6162636465666768696A6B6C6D6E6F7071727374", false)
-		if err != nil {
-			return v, err
+		v, err := s.db.Conversion(t.Context(), elfBuildID, false)
+		if err != nil || v.State != state || v.Version != 2 {
+			t.Fatalf("%+v %v", v, err)
 		}
-		v.Attempts = 2 // two lives ended by it
-		return v, s.db.BeginConversion(t.Context(), v)
-	}()
-	if err != nil || v.State != catalog.ConversionWaiting || v.Version != 2 {
-		t.Fatalf("%+v %v", v, err)
+		v.Attempts, v.State = attempts, catalog.ConversionWaiting
+		if err := s.db.FinishConversion(t.Context(), v, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.db.BeginConversion(t.Context(), v); err != nil {
+			t.Fatal(err)
+		}
 	}
+	between(catalog.ConversionWaiting, 2) // two lives ended by it
 	close(m.held)
 	two := raise(t, dir, true, with)
-	defer two.stop()
-	two.eventually(func() bool { return strings.Contains(two.symbolText("kite"), "and") })
+	two.conversionEnds(catalog.ConversionDone)
+	if text := two.symbolText("kite"); !strings.Contains(text, "and") {
+		t.Errorf("%q", text)
+	}
+	two.stop()
 
-	v.Attempts, v.State = 3, catalog.ConversionWaiting
-	if err := two.db.FinishConversion(t.Context(), v, nil); err != nil {
-		t.Fatal(err)
+	between(catalog.ConversionDone, 3)
+	three := raise(t, dir, true, with)
+	defer three.stop()
+	if v := three.conversionEnds(catalog.ConversionFailed); !strings.Contains(v.Reason, "given up") {
+		t.Errorf("%+v", v)
 	}
-	if err := two.db.BeginConversion(t.Context(), v); err != nil {
-		t.Fatal(err)
-	}
-	two.sendDebug("kite", elfOf(true, false)) // known already: only wakes the queue
-	two.eventually(func() bool {
-		v, err := two.db.Conversion(t.Context(), v.CodeID, false)
-		return err == nil && v.State == catalog.ConversionFailed && strings.Contains(v.Reason, "given up")
+}
+
+// conversionEnds waits until the conversion of the sample's build has a state.
+func (w *stage) conversionEnds(state string) (v catalog.Conversion) {
+	w.t.Helper()
+	w.eventually(func() (done bool) {
+		var err error
+		v, err = w.db.Conversion(w.t.Context(), elfBuildID, false)
+		return err == nil && v.State == state
 	})
+	return v
 }
 
 func (w *world) eventually(done func() bool) {
@@ -295,7 +312,6 @@ func (w *world) eventually(done func() bool) {
 // is where it comes under its own name and id; elsewhere it is a file.
 func TestRawFilesByThemselves(t *testing.T) {
 	w := start(t, func(o *server.Options) { o.Convert = &maker{} })
-	const buildID = "6162636465666768696A6B6C6D6E6F7071727374"
 	data := string(elfOf(true, true))
 	ask := func(dry bool, key string) map[string]any {
 		t.Helper()
@@ -308,14 +324,14 @@ func TestRawFilesByThemselves(t *testing.T) {
 			t.Fatalf("%d %s", a.status, a.body)
 		}
 	}
-	key := "kite/" + buildID + "/kite"
+	key := "kite/" + elfBuildID + "/kite"
 	if a := ask(true, key); a["type"] != "upload" || a["url"] != "" {
 		t.Errorf("a dry run: %v", a)
 	}
 	if n := w.do("GET", "/api/uploads/", "view_all_uploads", nil).json(t)["uploads"].([]any); len(n) != 0 {
 		t.Errorf("a dry run left %v", n)
 	}
-	send("sloop/" + buildID + "/other")
+	send("sloop/" + elfBuildID + "/other")
 	send("sloop/AB/sloop")
 	time.Sleep(50 * time.Millisecond)
 	if w.symbolText("sloop") != "" {
@@ -326,7 +342,7 @@ func TestRawFilesByThemselves(t *testing.T) {
 	if a := ask(true, key); a["type"] != "skip" {
 		t.Errorf("%v", a)
 	}
-	if got := w.do("GET", "/buildid/"+buildID+"/executable", "", nil); got.status != 200 || string(got.body) != data {
+	if got := w.do("GET", "/buildid/"+elfBuildID+"/executable", "", nil); got.status != 200 || string(got.body) != data {
 		t.Errorf("%d", got.status)
 	}
 	created := w.do("POST", "/v1/uploads:create?key=upload_symbols", "", nil).json(t)
