@@ -142,7 +142,7 @@ func TestJournalKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	again, _ := journaling(t, dir)
-	for deadline := time.Now().Add(10 * time.Second); len(segments(t, dir)) > 0; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); len(segments(t, dir)) > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the segment stays")
 		}
@@ -182,7 +182,7 @@ func TestJournalBucketGone(t *testing.T) {
 	if err := os.Rename(filepath.Join(dir, "away"), filepath.Join(dir, "crashes")); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if n, _ := s.spool.waiting(); n == 0 {
 			break
 		} else if time.Now().After(deadline) {

@@ -123,7 +123,7 @@ func TestStalledClient(t *testing.T) {
 	if status, _ := s.raw(t, head+string(body[:50])); status != http.StatusRequestTimeout {
 		t.Errorf("status %d, want 408", status)
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 30*time.Second {
 		t.Errorf("cut off after %v", took)
 	}
 
@@ -144,7 +144,7 @@ func TestStalledClient(t *testing.T) {
 		}
 	}()
 	answer := make([]byte, 12)
-	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	c.SetReadDeadline(time.Now().Add(30 * time.Second))
 	if _, err := io.ReadFull(c, answer); err != nil || string(answer) != "HTTP/1.1 408" {
 		t.Errorf("a dripping client got %q, %v after %v", answer, err, time.Since(start))
 	}

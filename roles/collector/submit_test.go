@@ -218,7 +218,7 @@ func (s *site) queued(t testing.TB) storage.CrashID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	m, err := sub.Receive(ctx)
 	if err != nil {

@@ -43,7 +43,7 @@ func (i *instance) index(messages ...queue.Message) {
 	ctx, cancel := context.WithCancel(i.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- x.Run(ctx) }()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		left, err := i.Queues.Pending(i.t.Context(), queue.Processed)
 		rolestest.Must(i.t, err)
 		if len(left) == 0 {

@@ -134,7 +134,7 @@ func TestWalkHangs(t *testing.T) {
 			if r.Exit != rules.ExitKilled || (r.Output != nil) != (name == "heeds") {
 				t.Errorf("exit %d, output %.100v", r.Exit, r.Output)
 			}
-			if took := time.Since(began); took > 5*time.Second {
+			if took := time.Since(began); took > 30*time.Second {
 				t.Errorf("it took %v", took)
 			}
 		})

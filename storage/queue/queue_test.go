@@ -73,7 +73,7 @@ func receive(t *testing.T, q *Queues, n Name) *pubsub.Message {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	m, err := s.Receive(ctx)
 	if err != nil {
@@ -266,7 +266,7 @@ func TestHold(t *testing.T) {
 		if !errors.Is(context.Cause(ctx), errLost) {
 			t.Errorf("cause %v", context.Cause(ctx))
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("a lost lease went unnoticed")
 	}
 	m.Ack()

@@ -90,7 +90,7 @@ func instance(dir string) (stop func(), err error) {
 		_ = serve.Process.Kill()
 		_ = serve.Wait() // says "killed"
 	}
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		if r, err := http.Get(site + "/__lbheartbeat__"); err == nil {
 			r.Body.Close()
 			break
@@ -125,7 +125,7 @@ func tab(t *testing.T, width int64, scheme string) context.Context {
 }
 
 // patience is how long one step in the browser may take.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // do runs a step in the browser; when it fails, a picture of the page is kept.
 func do[T any](t *testing.T, tab context.Context, step chromedp.Action[T]) T {

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Crashes are reprocessed and deleted by ids and by query, through a running
@@ -18,7 +17,7 @@ func TestReprocessAndDelete(t *testing.T) {
 	}
 	for _, id := range ids {
 		s.processed(id)
-		s.eventually(20*time.Second, "the crash can be found", func() error {
+		s.eventually("the crash can be found", func() error {
 			n, err := s.hits(id)
 			if err == nil && n != 1 {
 				err = os.ErrNotExist
@@ -31,7 +30,7 @@ func TestReprocessAndDelete(t *testing.T) {
 	if code != 0 || strings.Count(out, "\n") != 2 || strings.Contains(out, ids[2]) {
 		t.Fatalf("reprocess: exit %d\n%s%s", code, out, errs)
 	}
-	s.eventually(20*time.Second, "the crash is processed again", func() error {
+	s.eventually("the crash is processed again", func() error {
 		p := s.processed(ids[0])
 		if p["completed_datetime"] == first && p["processor_history"] == nil {
 			return os.ErrNotExist

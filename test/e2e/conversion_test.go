@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"mayday/minidump/synth"
 )
@@ -167,7 +166,7 @@ func TestDebugFilesBecomeSymbols(t *testing.T) {
 	first := s.sendDebugFile(token, k.debug)
 	s.kill()
 	s.restart()
-	s.eventually(60*time.Second, "the debug file alone has functions and lines", func() error { return s.symbolicated(k) })
+	s.eventually("the debug file alone has functions and lines", func() error { return s.symbolicated(k) })
 	second := s.sendDebugFile(token, k.stripped, "Prefer", "wait=60")
 	for _, answer := range []string{first, second} {
 		if !strings.Contains(answer, strings.ToUpper(k.binary.CodeID())) || !strings.Contains(answer, `"state":"`) {
@@ -183,7 +182,7 @@ func TestDebugFilesBecomeSymbols(t *testing.T) {
 	if status, text := s.get("/kite/" + k.binary.DebugID() + "/kite.sym"); status != 200 || !strings.Contains(text, "\nSTACK CFI INIT ") || !strings.Contains(text, " sail\n") {
 		t.Errorf("download: %d %.300s", status, text)
 	}
-	s.eventually(60*time.Second, "the crash that came before has names and lines", func() error {
+	s.eventually("the crash that came before has names and lines", func() error {
 		text, err := json.Marshal(s.processed(id)["json_dump"])
 		if err != nil {
 			return err

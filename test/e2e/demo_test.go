@@ -78,7 +78,7 @@ func TestDemoTwice(t *testing.T) {
 	}
 
 	id := s.submit(map[string]string{"ProductName": "Real"}, map[string][]byte{"upload_file_minidump": sampleDump(t)})
-	s.eventually(20*time.Second, "the crash can be found", func() error {
+	s.eventually("the crash can be found", func() error {
 		if n, err := s.hits(id); err != nil || n != 1 {
 			return fmt.Errorf("%d hits, %v", n, err)
 		}
@@ -133,7 +133,7 @@ func (s *server) idle(t *testing.T) {
 		}), "\n")
 	}
 	last, since := counts(), time.Now()
-	s.eventually(15*time.Second, "the server rests", func() error {
+	s.eventually("the server rests", func() error {
 		if now := counts(); now != last {
 			last, since = now, time.Now()
 		}

@@ -62,7 +62,7 @@ func TestGivenUp(t *testing.T) {
 	s.args = []string{"--queue.tries", "2"}
 	s.restart()
 	admin, reader := s.token("ann@example.com", "admin"), s.token("bob@example.com", "view_pii")
-	s.eventually(20*time.Second, "the page lists the crash", func() error {
+	s.eventually("the page lists the crash", func() error {
 		if status, page := s.getAs(admin, "/verdicts/"); status != 200 || !strings.Contains(page, id) || !strings.Contains(page, "decode document") {
 			return fmt.Errorf("%d %.2000s", status, page)
 		}
@@ -92,7 +92,7 @@ func TestGivenUp(t *testing.T) {
 	if code, out, _ := run(t, "verdicts", "--data-dir", s.dir); code != 0 || out != "" {
 		t.Errorf("a verdict is left: %s", out)
 	}
-	s.eventually(10*time.Second, "the page is empty", func() error {
+	s.eventually("the page is empty", func() error {
 		if status, page := s.getAs(admin, "/verdicts/"); status != 200 || strings.Contains(page, id) {
 			return fmt.Errorf("%d, the crash is listed", status)
 		}
@@ -144,7 +144,7 @@ func TestProductVersions(t *testing.T) {
 		t.Errorf("exit %d: %s", code, out)
 	}
 	web := startIn(t, dir, "--role", "collector,web")
-	web.eventually(10*time.Second, "the versions are published", func() error {
+	web.eventually("the versions are published", func() error {
 		_, err := os.Stat(filepath.Join(dir, "crashes", "v1", "snapshot", "product_versions.json"))
 		return err
 	})

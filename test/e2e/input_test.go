@@ -64,7 +64,7 @@ func TestCrashToReport(t *testing.T) {
 			if strings.Contains(page, "secret.example") {
 				t.Error("a protected annotation is on the page")
 			}
-			s.eventually(10*time.Second, "the crash can be found", func() error {
+			s.eventually("the crash can be found", func() error {
 				if n, err := s.hits(id); err != nil || n != 1 {
 					return fmt.Errorf("%d hits, %v", n, err)
 				}
@@ -159,23 +159,26 @@ func memoryOf(t *testing.T, pid int) process.Memory {
 	return memory
 }
 
-// An idle server is small, and answers its first page at once.
+// An idle server is small, and has its first page ready after little work.
 func TestFootprint(t *testing.T) {
 	began := time.Now()
 	s := start(t)
 	if status, _ := s.get("/"); status != 200 {
 		t.Fatalf("home page: %d", status)
 	}
-	// The goal is one second; a machine that builds beside it gets more.
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("the first page took %v", took)
-	} else {
-		t.Logf("first page after %v", took)
-	}
+	t.Logf("first page after %v", time.Since(began))
 	kb := residentKB(t, s.cmd.Process.Pid)
 	t.Logf("%d MB resident", kb>>10)
 	if kb > 80<<10 {
 		t.Errorf("an idle server uses %d MB, more than 80", kb>>10)
+	}
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	// The goal is a page within one second of the clock, on a machine that does
+	// nothing else; work is counted, as this one may.
+	if cpu := s.cmd.ProcessState.UserTime() + s.cmd.ProcessState.SystemTime(); cpu > 2*time.Second {
+		t.Errorf("the server worked %v for its first page", cpu)
 	}
 }
 

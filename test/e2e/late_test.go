@@ -63,13 +63,13 @@ func TestLateSymbols(t *testing.T) {
 			}
 			began := time.Now()
 			for _, id := range ids {
-				s.eventually(30*time.Second, "the report has names", func() error {
+				s.eventually("the report has names", func() error {
 					if got := s.processed(id)["signature"]; got != "storm::Cloud::rain" {
 						return fmt.Errorf("signature %v", got)
 					}
 					return nil
 				})
-				s.eventually(10*time.Second, "the index has names", func() error {
+				s.eventually("the index has names", func() error {
 					var r struct{ Total int }
 					if err := s.getJSON("/api/SuperSearch/?_facets_size=0&signature=%3Dstorm%3A%3ACloud%3A%3Arain&uuid="+id, &r); err != nil || r.Total != 1 {
 						return fmt.Errorf("%d hits, %v", r.Total, err)

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // putSymbols lays the sample program's symbols where an upload would.
@@ -61,7 +60,7 @@ func TestTelemetryExport(t *testing.T) {
 	id := s.submit(map[string]string{"ProductName": "Storm", "URL": "https://example.com/secret", "SafeMode": "1"}, map[string][]byte{"upload_file_minidump": sampleDump(t)})
 	s.processed(id)
 	var doc map[string]any
-	s.eventually(10*time.Second, "the export is there", func() error {
+	s.eventually("the export is there", func() error {
 		text, err := os.ReadFile(filepath.Join(bucket, "v1", "crash_report", "20"+id[30:], id))
 		if err != nil {
 			return err
@@ -94,7 +93,7 @@ func TestStopUnderLoad(t *testing.T) {
 		}
 	}
 	for _, id := range ids {
-		s.eventually(30*time.Second, "crash "+id+" is found", func() error {
+		s.eventually("crash "+id+" is found", func() error {
 			if n, err := s.hits(id); err != nil || n != 1 {
 				return fmt.Errorf("%d hits, %v", n, err)
 			}
@@ -178,7 +177,7 @@ func TestProcessStored(t *testing.T) {
 	if code, out, errs := run(t, "process", "--data-dir", s.dir, "bp-"+id); code != 0 || !strings.Contains(out, id) {
 		t.Fatalf("exit %d: %s%s", code, out, errs)
 	}
-	s.eventually(20*time.Second, "the new signature is found", func() error {
+	s.eventually("the new signature is found", func() error {
 		var r struct{ Total int }
 		if err := s.getJSON("/api/SuperSearch/?_facets_size=0&signature=%3Dstorm%3A%3ACloud%3A%3Arain", &r); err != nil || r.Total != 1 {
 			return fmt.Errorf("%d hits, %v", r.Total, err)

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // The roles work in processes of their own, and a crash taken while no
@@ -24,7 +23,7 @@ func TestSplitRoles(t *testing.T) {
 	}
 	startIn(t, dir, "--role", "processor")
 	web.processed(id)
-	web.eventually(20*time.Second, "the crash can be found", func() error {
+	web.eventually("the crash can be found", func() error {
 		if n, err := web.hits(id); err != nil || n != 1 {
 			return fmt.Errorf("%d hits, %v", n, err)
 		}

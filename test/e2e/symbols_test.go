@@ -121,7 +121,7 @@ func TestSymbolJobSurvivesKill(t *testing.T) {
 		s.kill()
 		s.restart()
 		var state struct{ State, Error string }
-		s.eventually(60*time.Second, "the upload ends", func() error {
+		s.eventually("the upload ends", func() error {
 			status, text := s.getAs(token, strings.TrimPrefix(header.Get("Location"), s.url))
 			if err := json.Unmarshal([]byte(text), &state); err != nil || status != 200 {
 				return fmt.Errorf("%d %s", status, text)

@@ -158,7 +158,7 @@ func TestUploadGoesOn(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	s.eventually(20*time.Second, "half of the file", func() error {
+	s.eventually("half of the file", func() error {
 		if got := n.sent.Load(); got < size/2 {
 			return fmt.Errorf("%d bytes of %d", got, size)
 		}
@@ -186,7 +186,7 @@ func TestUploadGoesOn(t *testing.T) {
 	if got := n.sent.Load(); got > 100_000 {
 		t.Errorf("%d bytes were sent of what was there", got)
 	}
-	s.eventually(20*time.Second, "download", func() error {
+	s.eventually("download", func() error {
 		if code, _ := s.get("/bulky.so/2123456789ABCDEF0123456789ABCDEF0/bulky.so.sym"); code != 200 {
 			return fmt.Errorf("answers %d", code)
 		}
