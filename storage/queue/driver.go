@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gocloud.dev/gcerrors"
@@ -91,6 +92,10 @@ func code(err error) gcerrors.ErrorCode {
 type ackID struct {
 	id       int64
 	attempts int
+	// back is set once the lease gave the message back. gocloud wants its
+	// deliveries refused even so, and sends that later, when the message may
+	// be out again, as the same try.
+	back *atomic.Bool
 }
 
 // subscription implements gocloud's driver.Subscription.
@@ -168,7 +173,7 @@ func (s *subscription) take(ctx context.Context, limit int) ([]*driver.Message, 
 	defer rows.Close()
 	var ms []*driver.Message
 	for rows.Next() {
-		var id ackID
+		id := ackID{back: new(atomic.Bool)}
 		var payload []byte
 		var metadata string
 		if err := rows.Scan(&id.id, &payload, &metadata, &id.attempts); err != nil {
@@ -201,6 +206,9 @@ func (s *subscription) SendAcks(ctx context.Context, ids []driver.AckID) error {
 func (s *subscription) SendNacks(ctx context.Context, ids []driver.AckID) error {
 	now := time.Now().UnixMilli()
 	err := s.settle(ctx, ids, func(stmt *sql.Stmt, id ackID) error {
+		if id.back.Load() {
+			return nil
+		}
 		_, err := stmt.ExecContext(ctx, now, id.id, id.attempts, s.owner)
 		return err
 	}, nackMessage)
@@ -282,10 +290,14 @@ func (l *Lease) GiveBack(ctx context.Context, pause time.Duration, counted bool)
 		back = 0
 	}
 	err := l.change(ctx, giveBack, time.Now().Add(pause).UnixMilli(), back, l.id, l.attempts, l.owner)
-	if err == nil && pause <= 0 {
+	if err != nil {
+		return err
+	}
+	l.back.Store(true)
+	if pause <= 0 {
 		l.q.sent()
 	}
-	return err
+	return nil
 }
 
 func (l *Lease) change(ctx context.Context, statement string, args ...any) error {

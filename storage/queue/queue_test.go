@@ -300,6 +300,35 @@ func TestGiveBack(t *testing.T) {
 	wantEmpty(t, q, Standard)
 }
 
+// The refusal of a delivery that gocloud sends after it was given back is not
+// one of the next delivery.
+func TestLateRefusal(t *testing.T) {
+	q := openQueues(t, "sqlite://"+filepath.Join(t.TempDir(), "q.db"), Options{})
+	if err := q.Send(t.Context(), Standard, Message{ID: newID()}); err != nil {
+		t.Fatal(err)
+	}
+	s := q.sql.subscription(Standard)
+	take := func() (driver.AckID, *Lease) {
+		ms, err := s.ReceiveBatch(t.Context(), 1)
+		var l *Lease
+		if err != nil || len(ms) != 1 || !ms[0].AsFunc(&l) {
+			t.Fatal(ms, err)
+		}
+		return ms[0].AckID, l
+	}
+	first, lease := take()
+	if err := lease.GiveBack(t.Context(), 0, false); err != nil {
+		t.Fatal(err)
+	}
+	_, lease = take()
+	if err := s.SendNacks(t.Context(), []driver.AckID{first}); err != nil {
+		t.Fatal(err)
+	}
+	if err := lease.Extend(t.Context(), time.Minute); err != nil {
+		t.Errorf("the second delivery: %v", err)
+	}
+}
+
 func TestCloseGivesBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "q.db")
 	q := openQueues(t, "sqlite://"+path, Options{})
