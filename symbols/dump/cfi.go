@@ -27,6 +27,9 @@ func (m *module) writeCFI() error {
 			return err
 		}
 		for i, row := range rows[1:] {
+			if err := m.meter.Step(); err != nil {
+				return err
+			}
 			changes := changed(rows[i].Rules, row.Rules)
 			if changes == "" {
 				continue

@@ -12,7 +12,7 @@ import (
 type Meter struct {
 	left  int64
 	limit int64
-	steps uint
+	steps int64 // since the last look at ctx
 	ctx   context.Context
 }
 
@@ -24,27 +24,35 @@ func NewMeter(ctx context.Context, memory int64) *Meter {
 // Left is how many bytes may still be kept.
 func (m *Meter) Left() int { return int(max(m.left, 0)) }
 
-// Take counts n bytes that are kept from now on.
+// Take counts n bytes that are kept from now on. They are steps too: whoever
+// keeps them has moved them.
 func (m *Meter) Take(n int64) error {
 	if n > m.left {
 		return fault.New(fault.TooLarge, "more than %d bytes of memory are needed", m.limit)
 	}
 	m.left -= n
-	return nil
+	return m.step(n / moved)
 }
 
 // Give counts n bytes that are kept no more.
 func (m *Meter) Give(n int64) { m.left += n }
 
-// pause is how many steps are taken between looks at the context: some tens of
-// microseconds.
-const pause = 4096
+const (
+	// pause is how many steps are taken between looks at the context: some tens
+	// of microseconds.
+	pause = 4096
+	// moved is how many bytes are read, cleaned and kept in the time of a step.
+	moved = 64
+)
 
 // Step is called for each small piece of work. The error is the context's.
-func (m *Meter) Step() error {
-	if m.steps++; m.steps%pause != 0 {
+func (m *Meter) Step() error { return m.step(1) }
+
+func (m *Meter) step(n int64) error {
+	if m.steps += n; m.steps < pause {
 		return nil
 	}
+	m.steps = 0
 	return m.Check()
 }
 
