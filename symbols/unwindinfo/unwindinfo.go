@@ -9,6 +9,8 @@
 //     ("ARM64 exception handling", packed and unpacked).
 //   - Mach-O: __unwind_info (mach-o/compact_unwind_encoding.h), which refers to
 //     __eh_frame for what it cannot say.
+//   - All of them: the table of Go's runtime, which describes what Go compiled
+//     (package symbols/unwindinfo/pcsp).
 //
 // The answer has the form that symbol files have it in: the postfix rules of a
 // STACK CFI record (package minidump/cfi), so that whoever walks stacks or
@@ -28,7 +30,9 @@ import (
 	"sync"
 
 	"mayday/symbols/executable"
+	"mayday/symbols/gopclntab"
 	"mayday/symbols/unwindinfo/dwarf"
+	"mayday/symbols/unwindinfo/pcsp"
 	"mayday/symbols/unwindinfo/rule"
 )
 
@@ -69,10 +73,28 @@ func New(im *executable.Image) *Table {
 	return t
 }
 
+// golang adds the table of Go's runtime, which is looked for once it is asked.
+func (t *Table) golang() {
+	if gopclntab.Possible(t.image) {
+		t.sources = append(t.sources, &golang{open: sync.OnceValue(func() *pcsp.Frames { return pcsp.New(t.image) })})
+	}
+}
+
+// golang is a table of Go's runtime, if there is one.
+type golang struct{ open func() *pcsp.Frames }
+
+func (g *golang) Rules(q rule.Query) (rule.Set, bool) {
+	if f := g.open(); f != nil {
+		return f.Rules(q)
+	}
+	return rule.Set{}, false
+}
+
 func (t *Table) elf() {
 	if f := dwarf.New(t.image, ".eh_frame", ".eh_frame_hdr"); f != nil {
 		t.sources = append(t.sources, f)
 	}
+	t.golang() // .debug_frame does not say where stacks of Go end
 	if f := dwarf.New(t.image, ".debug_frame", ""); f != nil {
 		t.sources = append(t.sources, f)
 	}
@@ -82,6 +104,7 @@ func (t *Table) elf() {
 }
 
 func (t *Table) pe() {
+	t.golang() // .pdata of Go leaves functions out
 	switch t.image.Machine {
 	case executable.AMD64:
 		t.sources = append(t.sources, &pdataAMD64{t.image})
@@ -95,6 +118,7 @@ func (t *Table) pe() {
 }
 
 func (t *Table) macho() {
+	t.golang()
 	f := dwarf.New(t.image, "__eh_frame", "")
 	if s := t.image.Section("__unwind_info"); s != nil {
 		t.sources = append(t.sources, &compact{image: t.image, info: s, frames: f})
