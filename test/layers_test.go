@@ -26,7 +26,7 @@ var (
 	foundation = []string{"app/config", "app/metrics", "app/fault"}
 	libraries  = []string{"minidump", "minidump/format", "minidump/reason", "minidump/cfi", "minidump/unwind", "minidump/analysis",
 		"minidump/stackwalk", "minidump/rawtext", "minidump/synth", "symbols", "symbols/sym", "symbols/lookup", "symbols/sample", "symbols/quality", "symbols/cab", "symbols/dump",
-		"symbols/executable", "symbols/unwindinfo",
+		"symbols/executable", "symbols/gopclntab", "symbols/unwindinfo",
 		"signature", "storage/schema"}
 	stores   = []string{"storage", "storage/queue", "storage/filebucket", "storage/search", "storage/catalog", "symbols/cache", "symbols/fetch"}
 	services = []string{"roles/collector", "roles/processor", "roles/indexer", "roles/awaited", "roles/jobs", "symbols/server", "symbols/symbolicate", "web"}
@@ -47,9 +47,10 @@ var layers = []layer{
 	{"symbols/sample", []string{"symbols", "symbols/sym", "symbols/executable"}},
 	{"symbols/quality", []string{"symbols"}},
 	{"symbols/cab", []string{"app/fault"}},
-	{"symbols/dump", []string{"app/fault", "symbols", "symbols/sym", "symbols/executable", "symbols/unwindinfo"}},
+	{"symbols/dump", []string{"app/fault", "symbols", "symbols/sym", "symbols/executable", "symbols/gopclntab", "symbols/unwindinfo"}},
 	{"symbols/executable", []string{"app/fault", "symbols"}},
-	{"symbols/unwindinfo", []string{"app/fault", "symbols", "symbols/executable"}},
+	{"symbols/gopclntab", []string{"app/fault", "symbols/executable"}},
+	{"symbols/unwindinfo", []string{"app/fault", "symbols", "symbols/executable", "symbols/gopclntab"}},
 	{"minidump/format", []string{"app/fault"}},
 	{"minidump", []string{"app/fault", "minidump/format"}},
 	{"minidump/reason", []string{"app/fault", "minidump/format", "minidump"}},

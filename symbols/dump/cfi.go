@@ -4,39 +4,66 @@ import (
 	"slices"
 	"strings"
 
+	"mayday/symbols/executable"
 	"mayday/symbols/sym"
 	"mayday/symbols/unwindinfo/dwarf"
+	"mayday/symbols/unwindinfo/pcsp"
 )
 
 // writeCFI writes the rules of .eh_frame, and those of .debug_frame where a
-// binary has no other, as Go's linker makes them. All rules with expressions are
-// there, which compilers use for frames that are aligned, and linkers for the
-// stubs that call other modules.
+// binary has no other. All rules with expressions are there, which compilers use
+// for frames that are aligned, and linkers for the stubs that call other modules.
+//
+// What Go compiled has its rules from the table of Go's runtime. Its linker writes
+// a .debug_frame, which other tools strip and which does not say where stacks end.
 func (m *module) writeCFI() error {
 	table := dwarf.New(m.binary, ".eh_frame", ".eh_frame_hdr")
 	if table == nil {
-		if table = dwarf.New(m.binary, ".debug_frame", ""); table == nil {
-			return nil // a binary without rules
-		}
+		table = dwarf.New(m.binary, ".debug_frame", "")
 	}
-	for code, rows := range table.All() {
-		if err := m.meter.Check(); err != nil {
-			return err
-		}
-		if err := m.out.Write(&sym.Record{Kind: sym.KindCFIInit, Address: code.Offset, Size: code.Size, Text: []byte(rows[0].Rules)}); err != nil {
-			return err
-		}
-		for i, row := range rows[1:] {
-			if err := m.meter.Step(); err != nil {
-				return err
-			}
-			changes := changed(rows[i].Rules, row.Rules)
-			if changes == "" {
+	var golang *pcsp.Frames
+	if m.golang != nil {
+		golang = pcsp.Of(m.binary, m.golang)
+	}
+	if table != nil {
+		for code, rows := range table.All() {
+			if golang != nil && m.golang.Covers(code.Offset) {
 				continue
 			}
-			if err := m.out.Write(&sym.Record{Kind: sym.KindCFI, Address: row.Offset, Text: []byte(changes)}); err != nil {
+			if err := m.writeRows(code, rows); err != nil {
 				return err
 			}
+		}
+	}
+	if golang == nil {
+		return nil
+	}
+	for code, rows := range golang.All() {
+		if err := m.writeRows(code, rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeRows writes the rules of a piece of code.
+func (m *module) writeRows(code executable.Range, rows []dwarf.Row) error {
+	if err := m.meter.Check(); err != nil {
+		return err
+	}
+	if err := m.out.Write(&sym.Record{Kind: sym.KindCFIInit, Address: code.Offset, Size: code.Size, Text: []byte(rows[0].Rules)}); err != nil {
+		return err
+	}
+	for i, row := range rows[1:] {
+		if err := m.meter.Step(); err != nil {
+			return err
+		}
+		changes := changed(rows[i].Rules, row.Rules)
+		if changes == "" {
+			continue
+		}
+		if err := m.out.Write(&sym.Record{Kind: sym.KindCFI, Address: row.Offset, Text: []byte(changes)}); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -1,6 +1,9 @@
 // Package dump writes Breakpad symbol files of ELF binaries: functions, source
 // lines and inlined calls from DWARF 2 to 5, the linker's symbols for what has no
 // debug information, and the rules to unwind from .eh_frame or .debug_frame.
+// Programs in Go have all of that for their runtime too (package
+// symbols/gopclntab): functions that no debug information describes, as in
+// stripped ones, are written from there, and so are the rules for all.
 //
 // Lines are those that debuggers show. A line table often has several rows for
 // one address: the last one that starts a statement counts. Rows for line 0,
@@ -28,6 +31,7 @@ import (
 	"mayday/app/fault"
 	"mayday/symbols/dump/debuginfo"
 	"mayday/symbols/executable"
+	"mayday/symbols/gopclntab"
 	"mayday/symbols/sym"
 )
 
@@ -90,6 +94,10 @@ func Write(ctx context.Context, w io.Writer, in Input) error {
 			m.code = append(m.code, debuginfo.Span{Start: s.Address, End: s.Address + s.Size})
 		}
 	}
+	if gopclntab.Possible(binary) {
+		// Whatever is wrong with it: there is the rest of the file.
+		m.golang, _ = gopclntab.Open(binary) //nolint:errcheck // as above
+	}
 	if m.info, err = debuginfo.Read(debug, m.meter); err != nil {
 		return fault.Wrap(err, "debug information of %s", in.Name)
 	}
@@ -131,6 +139,9 @@ func (l *limited) Write(b []byte) (int, error) {
 type function struct {
 	debuginfo.Function
 	name string // of the linker; "" when the debug information names it
+	// golang is one more than the number of a function of module.golang, 0 of
+	// another.
+	golang int
 }
 
 // public is a symbol of the linker.
@@ -146,6 +157,7 @@ type module struct {
 	binary    *executable.Image
 	base      uint64
 	code      []debuginfo.Span // sections
+	golang    *gopclntab.Table // nil for none
 	info      *debuginfo.Info
 	functions []function
 	publics   []public
@@ -155,6 +167,9 @@ type module struct {
 	files   []uint32 // by Info.Files; one more than the number, 0 without
 	origins []uint32 // by Info.Named; one more than the number, 0 without. The last is of none
 	scratch []debuginfo.Line
+
+	lastFile           uint32            // one more than the number
+	goFiles, goOrigins map[uint32]uint32 // likewise, by their places in the table of Go functions
 }
 
 // arrange sorts functions and lines, gives each function its lines and makes
@@ -173,6 +188,9 @@ func (m *module) arrange() error {
 	}
 	m.info.Functions = nil
 	m.sortFunctions()
+	if err := m.addGolang(); err != nil {
+		return err
+	}
 	slices.SortStableFunc(m.publics, func(a, b public) int {
 		return cmp.Or(cmp.Compare(a.address, b.address), cmp.Compare(a.rank, b.rank), cmp.Compare(a.name, b.name))
 	})
@@ -256,20 +274,12 @@ var architectures = map[executable.Machine]string{
 	executable.MIPS: "mips", executable.MIPS64: "mips64", executable.PPC: "ppc", executable.PPC64: "ppc64", executable.RISCV: "riscv", executable.RISCV64: "riscv64",
 }
 
-// identity is the build id of a binary. One without gets what Breakpad takes in
-// its place: the first page of its code, folded by exclusive or into 16 bytes.
+// identity is what names a binary, zeros where nothing does.
 func identity(im *executable.Image) []byte {
-	if len(im.BuildID) > 0 {
-		return im.BuildID
+	if id := im.Identity(); len(id) > 0 {
+		return id
 	}
-	const page = 4096
-	id := make([]byte, 16)
-	if s := im.Section(".text"); s != nil && !s.Compressed {
-		for i, c := range im.Read(s, 0, int(min(s.FileSize, page))) {
-			id[i%16] ^= c
-		}
-	}
-	return id
+	return make([]byte, 16)
 }
 
 // debugID is an identity as a symbol file spells it: a GUID whose first three
@@ -319,16 +329,19 @@ func (m *module) write() error {
 // writeFiles numbers the files in the order in which functions have them.
 func (m *module) writeFiles() error {
 	m.files = make([]uint32, len(m.info.Files))
-	next := uint32(0)
 	file := func(i uint32) {
 		if m.files[i] == 0 {
-			next++
-			m.files[i] = next
-			_ = m.out.Write(&sym.Record{Kind: sym.KindFile, ID: next - 1, Text: []byte(m.info.Files[i])}) // it stays
+			m.files[i] = m.writeFile(m.info.Files[i])
 		}
 	}
 	for i := range m.functions {
 		f := &m.functions[i]
+		if f.golang > 0 {
+			if err := m.writeGoFiles(f); err != nil {
+				return err
+			}
+			continue
+		}
 		for _, l := range m.linesIn(f.Span) {
 			file(l.File)
 		}
@@ -342,6 +355,13 @@ func (m *module) writeFiles() error {
 	return nil
 }
 
+// writeFile writes a file and returns one more than its number.
+func (m *module) writeFile(name string) uint32 {
+	m.lastFile++
+	_ = m.out.Write(&sym.Record{Kind: sym.KindFile, ID: m.lastFile - 1, Text: []byte(name)}) // an error stays
+	return m.lastFile
+}
+
 // writeOrigins numbers the functions that were inlined. Those of one name are
 // one.
 func (m *module) writeOrigins() error {
@@ -352,6 +372,11 @@ func (m *module) writeOrigins() error {
 	m.origins = make([]uint32, none+1)
 	known := map[string]uint32{}
 	for i := range m.functions {
+		if m.functions[i].golang > 0 {
+			if err := m.writeGoOrigins(&m.functions[i], known); err != nil {
+				return err
+			}
+		}
 		for _, in := range m.functions[i].Inlines {
 			if err := m.meter.Step(); err != nil {
 				return err
@@ -360,21 +385,27 @@ func (m *module) writeOrigins() error {
 			if *at > 0 {
 				continue
 			}
-			name := m.info.Name(m.info.Named(in.Entry))
-			if *at = known[name]; *at > 0 {
-				continue
-			}
-			if err := m.meter.Take(int64(len(name)) + mapEntry); err != nil {
-				return err
-			}
-			*at = uint32(len(known) + 1)
-			known[name] = *at
-			if err := m.out.Write(&sym.Record{Kind: sym.KindInlineOrigin, ID: *at - 1, Text: []byte(name)}); err != nil {
+			var err error
+			if *at, err = m.writeOrigin(known, m.info.Name(m.info.Named(in.Entry))); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// writeOrigin writes the name of a function that was inlined, unless it is known,
+// and returns one more than its number.
+func (m *module) writeOrigin(known map[string]uint32, name string) (uint32, error) {
+	if n := known[name]; n > 0 {
+		return n, nil
+	}
+	if err := m.meter.Take(int64(len(name)) + mapEntry); err != nil {
+		return 0, err
+	}
+	n := uint32(len(known) + 1)
+	known[name] = n
+	return n, m.out.Write(&sym.Record{Kind: sym.KindInlineOrigin, ID: n - 1, Text: []byte(name)})
 }
 
 // origin is where the number of the function that was inlined stands.
@@ -389,6 +420,9 @@ func (m *module) origin(in *debuginfo.Inline) *uint32 {
 const mapEntry = 64
 
 func (m *module) writeFunction(f *function) error {
+	if f.golang > 0 {
+		return m.writeGoFunction(f)
+	}
 	name := f.name
 	if name == "" {
 		name = m.info.Name(m.info.Named(f.Entry))

@@ -173,25 +173,50 @@ func (im *Image) CodeID() string {
 }
 
 // Is reports whether the file is that of a module, by its code id, or by its
-// debug id where that is made of the same.
+// debug id where that is made of the same. An ELF file without a build id is known
+// by what writers of dumps take in its place.
 func (im *Image) Is(id symbols.ModuleID) bool {
+	name, code := im.BuildID, im.CodeID()
+	if im.Format == ELF {
+		name = im.Identity()
+		code = symbols.CodeIDFromBuildID(name)
+	}
 	want, ok := symbols.NormalizeCodeID(id.CodeID)
-	if have, _ := symbols.NormalizeCodeID(im.CodeID()); ok && have == want {
+	if have, _ := symbols.NormalizeCodeID(code); ok && have == want {
 		return true
 	}
 	want, ok = symbols.NormalizeDebugID(id.DebugID)
-	if !ok || len(im.BuildID) == 0 {
+	if !ok || len(name) == 0 {
 		return false
 	}
 	have := ""
 	switch {
 	case im.Format == ELF:
-		have = symbols.DebugIDFromBuildID(im.BuildID, im.Order)
-	case im.Format == MachO && len(im.BuildID) == 16:
-		have = symbols.DebugIDFromUUID([16]byte(im.BuildID))
+		have = symbols.DebugIDFromBuildID(name, im.Order)
+	case im.Format == MachO && len(name) == 16:
+		have = symbols.DebugIDFromUUID([16]byte(name))
 	}
 	have, _ = symbols.NormalizeDebugID(have)
 	return have == want
+}
+
+// Identity is the build id. An ELF file without one, such as Go's linker made
+// until 1.23, has what Breakpad takes in its place: the first page of its code,
+// folded by exclusive or into 16 bytes; nil when that is not there either.
+func (im *Image) Identity() []byte {
+	if len(im.BuildID) > 0 || im.Format != ELF {
+		return im.BuildID
+	}
+	const page = 4096
+	s := im.Section(".text")
+	if s == nil || s.Compressed || s.FileSize == 0 {
+		return nil
+	}
+	id := make([]byte, 16)
+	for i, c := range im.Read(s, 0, int(min(s.FileSize, page))) {
+		id[i%16] ^= c
+	}
+	return id
 }
 
 // Section finds a section by name, nil when there is none.

@@ -85,6 +85,30 @@ func TestIs(t *testing.T) {
 	}
 }
 
+// An ELF file without a build id is known by the first page of its code.
+func TestIsWithoutBuildID(t *testing.T) {
+	code := make([]byte, 5000)
+	code[3], code[16+3], code[4000], code[4096] = 0x11, 0x22, 0x44, 0x55
+	b := sample.Binary{Format: executable.ELF, Machine: executable.AMD64, Sections: []sample.Section{{Name: ".text", Offset: 0x1000, Data: code, Executable: true}}}
+	im := open(t, b.Bytes(), b.Machine)
+	for id, want := range map[symbols.ModuleID]bool{
+		{CodeID: "44000033000000000000000000000000"}:   true,
+		{DebugID: "330000440000000000000000000000000"}: true,
+		{CodeID: "44000033000000000000000000000055"}:   false,
+	} {
+		if got := im.Is(id); got != want {
+			t.Errorf("%+v: %v, it is %x", id, got, im.Identity())
+		}
+	}
+	if im.CodeID() != "" {
+		t.Errorf("it names itself %s", im.CodeID())
+	}
+	b.Sections[0].Name = ".other"
+	if im = open(t, b.Bytes(), b.Machine); im.Is(symbols.ModuleID{}) || im.Identity() != nil {
+		t.Errorf("it has no code, and is %x", im.Identity())
+	}
+}
+
 // A file of several architectures is opened as the one that is asked for.
 func TestFat(t *testing.T) {
 	var parts [][]byte

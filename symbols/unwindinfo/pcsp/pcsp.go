@@ -40,12 +40,17 @@ type Frames struct {
 // New returns nil when the binary has no table, or is for a processor whose frames
 // are not known.
 func New(im *executable.Image) *Frames {
-	frame, ok := frames[im.Machine]
-	if !ok {
-		return nil
-	}
 	table, err := gopclntab.Open(im)
 	if err != nil { // whatever the reason is: there are no rules
+		return nil
+	}
+	return Of(im, table)
+}
+
+// Of is New with a table that was found already.
+func Of(im *executable.Image, table *gopclntab.Table) *Frames {
+	frame, ok := frames[im.Machine]
+	if !ok {
 		return nil
 	}
 	return &Frames{im, table, frame}
