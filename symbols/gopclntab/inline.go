@@ -38,20 +38,23 @@ func (t *Table) Inlines(f *Function) []Inline {
 	if !f.hasTree || f.inline == 0 {
 		return nil
 	}
-	entries := map[int32]*treeEntry{}
-	for c := t.cursor(f, f.inline); c.next(); {
-		p := c.piece
-		if p.Value >= 0 && entries[p.Value] == nil && len(entries) < maxTree {
-			entries[p.Value] = t.treeEntry(f, p.Value)
-		}
+	var pieces []Piece
+	for c := t.cursor(f, f.inline); len(pieces) < maxCode && c.next(); {
+		pieces = append(pieces, c.piece)
 	}
+	entries := t.entries(f, pieces)
 	if len(entries) == 0 {
 		return nil
 	}
-	t.resolve(f, entries)
+	t.locate(f, entries)
+	for _, e := range sorted(entries) {
+		deepen(entries, e)
+	}
 	left := maxCode
-	for c := t.cursor(f, f.inline); left > 0 && c.next(); {
-		left -= cover(entries, c.piece)
+	for _, p := range pieces {
+		if left -= cover(entries, p); left <= 0 {
+			break
+		}
 	}
 	var all []Inline
 	for _, e := range entries {
@@ -88,37 +91,52 @@ func (t *Table) treeEntry(f *Function, number int32) *treeEntry {
 	return e
 }
 
-// resolve finds of each call the line, and the call around it. Calls whose code
-// is all that of calls in them are only known by those.
-func (t *Table) resolve(f *Function, entries map[int32]*treeEntry) {
-	fresh := sorted(entries)
-	for round := 0; len(fresh) > 0 && round < maxDepth; round++ {
-		slices.SortFunc(fresh, func(a, b *treeEntry) int { return cmp.Compare(a.place, b.place) })
-		around, files, lines := t.cursor(f, f.inline), t.cursor(f, f.file), t.cursor(f, f.line)
-		units := unit{table: t}
-		var more []*treeEntry
-		for _, e := range fresh {
-			e.inline = &Inline{Name: e.name, File: NoFile}
-			if n, ok := files.seek(e.place); ok {
-				e.inline.File = units.file(f, n)
-			}
-			if n, ok := lines.seek(e.place); ok {
-				e.inline.Line = uint32(max(n, 0))
-			}
-			if n, ok := around.seek(e.place); ok && n >= 0 {
-				e.parent = n
-				if _, known := entries[n]; !known && len(entries) < maxTree {
-					entries[n] = t.treeEntry(f, n)
-					if entries[n] != nil {
-						more = append(more, entries[n])
-					}
-				}
-			}
+// entries reads the calls that pieces of code belong to, and those around them.
+// Calls whose code is all that of calls in them are only known by those.
+func (t *Table) entries(f *Function, pieces []Piece) map[int32]*treeEntry {
+	all := map[int32]*treeEntry{}
+	var fresh []int32
+	add := func(n int32) {
+		if _, known := all[n]; n >= 0 && !known && len(all) < maxTree {
+			all[n] = t.treeEntry(f, n)
+			fresh = append(fresh, n)
 		}
-		fresh = more
 	}
-	for _, e := range sorted(entries) {
-		deepen(entries, e)
+	for _, p := range pieces {
+		add(p.Value)
+	}
+	for len(fresh) > 0 {
+		n := fresh[len(fresh)-1]
+		fresh = fresh[:len(fresh)-1]
+		e := all[n]
+		if e == nil {
+			continue
+		}
+		i, found := slices.BinarySearchFunc(pieces, e.place, func(p Piece, at uint64) int { return cmp.Compare(p.Start, at) })
+		if !found {
+			i--
+		}
+		if i >= 0 && e.place < pieces[i].End {
+			e.parent = max(pieces[i].Value, -1)
+			add(e.parent)
+		}
+	}
+	return all
+}
+
+// locate finds the line of each call.
+func (t *Table) locate(f *Function, entries map[int32]*treeEntry) {
+	all := sorted(entries)
+	slices.SortStableFunc(all, func(a, b *treeEntry) int { return cmp.Compare(a.place, b.place) })
+	files, lines, units := t.cursor(f, f.file), t.cursor(f, f.line), unit{table: t}
+	for _, e := range all {
+		e.inline = &Inline{Name: e.name, File: NoFile}
+		if n, ok := files.seek(e.place); ok {
+			e.inline.File = units.file(f, n)
+		}
+		if n, ok := lines.seek(e.place); ok {
+			e.inline.Line = uint32(max(n, 0))
+		}
 	}
 }
 

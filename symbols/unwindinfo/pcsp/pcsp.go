@@ -214,6 +214,10 @@ func (f *Frames) All() iter.Seq2[executable.Range, []dwarf.Row] {
 	}
 }
 
+// maxRows is how many rows of one function are made; those that initialise the
+// largest tables have some thousands.
+const maxRows = 64 << 10
+
 // rows are the rows of a function, which end where its table does. The first
 // instruction of a function that moves the stack pointer elsewhere has not done so.
 func (f *Frames) rows(fn *gopclntab.Function) (rows []dwarf.Row, end uint64) {
@@ -222,6 +226,9 @@ func (f *Frames) rows(fn *gopclntab.Function) (rows []dwarf.Row, end uint64) {
 		return []dwarf.Row{{Offset: fn.Start, Rules: f.end()}}, fn.End
 	}
 	for p := range f.table.Depths(fn) {
+		if len(rows) == maxRows {
+			break
+		}
 		rows, end = append(rows, dwarf.Row{Offset: p.Start, Rules: f.text(fn, kind, p)}), p.End
 		if kind == switching && p.End-p.Start > 1 {
 			return append(rows[:1], dwarf.Row{Offset: fn.Start + 1, Rules: f.end()}), fn.End
