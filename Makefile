@@ -18,7 +18,7 @@ build:
 
 ## make test         every test that needs nothing but Go (others skip and say why)
 test:
-	$(GO) test ./...
+	$(GO) test -timeout 20m ./...
 
 ## make check        what must pass before every commit: format, vet, staticcheck, tests
 check:
@@ -26,11 +26,11 @@ check:
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
-	$(GO) test ./...
+	$(GO) test -timeout 20m ./...
 
 ## make race         the race detector, on everything without cloud SDKs
 race:
-	CGO_ENABLED=1 $(GO) test -race -short $$($(GO) list ./... | grep -v -E '^mayday$$|^mayday/app$$|^mayday/test')
+	CGO_ENABLED=1 $(GO) test -timeout 20m -race -short $$($(GO) list ./... | grep -v -E '^mayday$$|^mayday/app$$|^mayday/test')
 
 ## make fuzz         each fuzz target for FUZZTIME (10s)
 fuzz:
