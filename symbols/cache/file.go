@@ -28,7 +28,7 @@ import (
 //	60  CRC-32C of the 60 bytes before, uint32
 //
 // Version is that of the format; files of another are compiled anew.
-const Version = 2
+const Version = 3
 
 const (
 	magic      = "MAYDSYMC"

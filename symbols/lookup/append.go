@@ -1,5 +1,7 @@
 package lookup
 
+import "mayday/symbols"
+
 // Who has many offsets to look up, of which each lies elsewhere in a large file,
 // waits for memory most of the time. It is faster to take a step for all of them
 // before the next one: a processor waits for several pieces of memory at a time.
@@ -50,7 +52,7 @@ func (v View) ResolveAt(p Place, offset uint64, h *Hit) bool {
 	if p.other {
 		return v.Resolve(offset, h)
 	}
-	return offset < 1<<32 && v.t.symbolicIn(h, offset, p.function, p.have, false)
+	return offset < 1<<32 && v.t.symbolicIn(h, offset, p.function, p.have, symbols.Symbolicate)
 }
 
 // Text is where a table keeps a text: the name of a function, as in Hit.Name, or

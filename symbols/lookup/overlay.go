@@ -1,5 +1,7 @@
 package lookup
 
+import "mayday/symbols/lookup/function"
+
 // Most functions lie beside each other and the function table alone tells
 // which covers an address. Where they overlap, where INLINE ranges leave their
 // function or a PUBLIC stands in the middle of one, an overlay tells: a list
@@ -10,15 +12,34 @@ const (
 	ownerPublic  = 1 << 31   // with the position of the PUBLIC's address
 )
 
-// maxAnswers bounds the work on PUBLIC records that stand where a function
-// changes, each of which may look through all records of the function, in bytes:
-// with a million of each there would be no end.
-const maxAnswers = 400 << 20
+// A claim is a mark of a function: what it says about an address, and how it
+// stands against other claims to that. Symbolic takes the functions in the order
+// of the file: a line counts over all before it, the start of a function without
+// a line where there is neither, and the end of a function or an inlined call
+// where there is nothing else. The claim with the highest rank counts.
+type claim uint64
 
-// claimMark says in a claim that a function has a mark at the address. A claim
-// without is the end of the function: nobody, unless somebody has a mark there.
-// The low bits of both are the position of the function.
-const claimMark = 1 << 63
+const (
+	claimPosition = 30 // bits of the position of the function
+	claimOrder    = 32 // bits above, of the order of the file
+)
+
+// newClaim makes the claim of a mark of the function f at a position.
+func newClaim(m function.Mark, f *item, position int) claim {
+	order := uint64(f.at) // functions are packed one after the other
+	if m.Kind == function.MarkStart {
+		order = 1<<claimOrder - 1 - order
+	}
+	return claim(uint64(m.Kind)<<(claimOrder+claimPosition) | order<<claimPosition | uint64(position))
+}
+
+// owner is who a claim is of.
+func (c claim) owner() uint32 {
+	if c>>(claimOrder+claimPosition) == function.MarkEnd {
+		return ownerNobody
+	}
+	return uint32(c & (1<<claimPosition - 1))
+}
 
 // cluster is a run of functions that overlap, and the PUBLIC records in it.
 type cluster struct {
@@ -34,7 +55,6 @@ type cluster struct {
 	public  int
 	// atStart is the position of the PUBLIC where the cluster starts, -1 for none.
 	atStart int
-	work    int // how many bytes may still be looked through for PUBLIC records
 	parity  keptFunctions
 }
 
@@ -51,7 +71,7 @@ type keptFunctions struct {
 // overlays finds the clusters of records that overlap and lays them out by
 // symbolic's rules and by those of minidump-stackwalk.
 func (b *Builder) overlays() error {
-	c := cluster{b: b, read: pieces{from: b.w.to}, publics: b.publics.all(), work: maxAnswers}
+	c := cluster{b: b, read: pieces{from: b.w.to}, publics: b.publics.all()}
 	funcs := b.funcs.all()
 	f, more := funcs.next()
 	for position := 0; more; position++ {
@@ -135,16 +155,9 @@ func (c *cluster) claim(f item, position int) error {
 		return err
 	}
 	list := fn.Marks()
-	c.b.claimed += len(list) + 1
-	// The size is of no use to a claim: it holds where the function starts.
-	it := item{size: f.start, last: claimMark | uint64(position), at: f.at, length: f.length}
-	for _, at := range list {
-		it.start = at
-		c.b.claims.add(it)
-	}
-	if end := f.start + f.size; end > f.start {
-		it.start, it.last = end, uint64(position)
-		c.b.claims.add(it)
+	c.b.claimed += len(list)
+	for _, m := range list {
+		c.b.claims.add(item{start: m.At, last: uint64(newClaim(m, &f, position))})
 	}
 	return nil
 }
@@ -188,9 +201,8 @@ func (c *cluster) run(at uint64, owner uint32) {
 	c.b.symbolic.add(at, owner)
 }
 
-// symbolic lays the functions down in order of address, later ones over
-// earlier ones, and then the PUBLIC records where nothing else is. At one
-// address the last real mark counts; the end of a function never displaces one.
+// symbolic lays the functions over one another, and then the PUBLIC records
+// where nothing else is.
 func (c *cluster) symbolic(next uint64, haveNext bool) error {
 	var end uint64
 	claims := c.b.claims.all()
@@ -201,15 +213,12 @@ func (c *cluster) symbolic(next uint64, haveNext bool) error {
 			c.run(at, ownerPublic|uint32(c.public))
 			c.pop()
 		}
-		last := m
+		best := m
 		for more && m.start == end {
-			last = m
+			best = m
 			m, more = claims.next()
 		}
-		owner := uint32(ownerNobody)
-		if last.last&claimMark != 0 {
-			owner = uint32(last.last &^ claimMark)
-		}
+		owner := claim(best.last).owner()
 		public := -1
 		if at, ok := c.peek(); ok && at == end && at <= c.last {
 			public = c.public
@@ -217,14 +226,8 @@ func (c *cluster) symbolic(next uint64, haveNext bool) error {
 		} else if end == c.first.start {
 			public = c.atStart
 		}
-		if public >= 0 {
-			answers, err := c.answers(last, end)
-			if err != nil {
-				return err
-			}
-			if owner == ownerNobody || !answers {
-				owner = ownerPublic | uint32(public)
-			}
+		if owner == ownerNobody && public >= 0 {
+			owner = ownerPublic | uint32(public)
 		}
 		c.run(end, owner)
 	}
@@ -240,14 +243,4 @@ func (c *cluster) symbolic(next uint64, haveNext bool) error {
 		c.b.symbolic.add(next, ownerDefault)
 	}
 	return nil
-}
-
-// answers reports whether the mark of a function says something at all.
-func (c *cluster) answers(m item, at uint64) (bool, error) {
-	if c.work -= m.packedLength(); c.work < 0 {
-		return true, nil
-	}
-	var h Hit
-	f, err := readFunction(&c.read, m.size, m.at, m.packedLength())
-	return err == nil && f.Answer(&h, at, false), err
 }

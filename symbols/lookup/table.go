@@ -112,32 +112,32 @@ func (t *Table) publicAfter(h *Hit, param uint32, name ref) bool {
 	return string(t.text(name)) >= string(t.text(ref(h.Name)))
 }
 
-// symbolic finds what covers p by symbolic's rules. With functionsOnly a
+// symbolic finds what covers p by symbolic's rules. In the best reading a
 // PUBLIC outside of functions does not count.
-func (t *Table) symbolic(h *Hit, p uint64, functionsOnly bool) bool {
+func (t *Table) symbolic(h *Hit, p uint64, r symbols.Reading) bool {
 	if t.overlay.count > 0 {
 		if run, _, ok := t.overlay.find(&t.store, p); ok && run.val != ownerDefault {
-			return t.owner(h, run.val, p)
+			return t.owner(h, run.val, p, r)
 		}
 	}
 	f, _, haveFunc := t.funcs.find(&t.store, p)
-	return t.symbolicIn(h, p, f, haveFunc, functionsOnly)
+	return t.symbolicIn(h, p, f, haveFunc, r)
 }
 
 // symbolicIn is symbolic where functions do not overlap; f is the last one that
 // starts at or before p, if there is one.
-func (t *Table) symbolicIn(h *Hit, p uint64, f entry, haveFunc, functionsOnly bool) bool {
+func (t *Table) symbolicIn(h *Hit, p uint64, f entry, haveFunc bool, r symbols.Reading) bool {
 	if haveFunc {
 		fn, ok := t.function(f.key, ref(f.val))
 		if !ok {
 			return false
 		}
 		if p-f.key < fn.Size {
-			return fn.Answer(h, p, false)
+			return fn.Answer(h, p, r)
 		}
 		f.key += fn.Size
 	}
-	if functionsOnly {
+	if r == symbols.Best {
 		return false
 	}
 	e, _, ok := t.publics.find(&t.store, p)
@@ -145,7 +145,7 @@ func (t *Table) symbolicIn(h *Hit, p uint64, f entry, haveFunc, functionsOnly bo
 }
 
 // owner answers for p by what an overlay names.
-func (t *Table) owner(h *Hit, owner uint32, p uint64) bool {
+func (t *Table) owner(h *Hit, owner uint32, p uint64, r symbols.Reading) bool {
 	switch {
 	case owner == ownerNobody:
 		return false
@@ -158,7 +158,7 @@ func (t *Table) owner(h *Hit, owner uint32, p uint64) bool {
 		return false
 	}
 	fn, ok := t.function(e.key, ref(e.val))
-	return ok && fn.Answer(h, p, false)
+	return ok && fn.Answer(h, p, r)
 }
 
 // walker finds what covers p by the rules of minidump-stackwalk: a FUNC, or
@@ -180,7 +180,7 @@ func (t *Table) walker(h *Hit, p uint64, linesToo bool) bool {
 				h.SetHead(f.key, &fn.Head)
 				return true
 			}
-			return fn.Answer(h, p, true)
+			return fn.Answer(h, p, symbols.Parity)
 		}
 	}
 	return t.walkerPublic(h, p, f.key, haveFunc)

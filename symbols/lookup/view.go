@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"mayday/symbols"
 )
@@ -42,11 +43,11 @@ func (v View) Module() symbols.Module { return v.t.module }
 func (v View) Resolve(offset uint64, h *Hit) bool {
 	switch v.reading {
 	case symbols.Symbolicate:
-		return offset < 1<<32 && v.t.symbolic(h, offset, false)
+		return offset < 1<<32 && v.t.symbolic(h, offset, v.reading)
 	case symbols.Parity:
 		return !v.unusable() && v.t.walker(h, offset, true)
 	}
-	if v.t.symbolic(h, offset, true) {
+	if v.t.symbolic(h, offset, v.reading) {
 		return true
 	}
 	return v.behind(h, offset)
@@ -70,7 +71,7 @@ func (v View) Function(offset uint64) (symbols.Function, bool) {
 }
 
 func (v View) function(h *Hit, s *Scratch) symbols.Function {
-	name := v.t.name(ref(h.Name), s)
+	name := v.trim(v.t.name(ref(h.Name), s))
 	if name == "" && v.reading == symbols.Symbolicate {
 		name = UnknownName
 	}
@@ -125,7 +126,7 @@ func (v View) location(h *Hit, s *Scratch) symbols.Location {
 		if !known && v.reading == symbols.Parity {
 			continue
 		}
-		in.Function = name
+		in.Function = v.trim(name)
 		in.File, in.HasFile, in.Line, in.HasLine = v.source(file, line, have, s)
 		if v.reading == symbols.Parity && have { // its line is printed without a file too
 			in.Line, in.HasLine = line, line != 0 || i+1 < len(h.Calls)
@@ -133,6 +134,14 @@ func (v View) location(h *Hit, s *Scratch) symbols.Location {
 		l.Inlines = append(l.Inlines, in)
 	}
 	return l
+}
+
+// trim cuts the blanks behind a text, which symbolic does not see.
+func (v View) trim(text string) string {
+	if v.reading != symbols.Symbolicate {
+		return text
+	}
+	return strings.TrimRightFunc(text, unicode.IsSpace)
 }
 
 // source puts names to a file and line; the line counts only if the file is
@@ -145,7 +154,7 @@ func (v View) source(file, line uint32, have bool, s *Scratch) (string, bool, ui
 	if !ok {
 		return "", false, 0, false
 	}
-	name := v.t.name(ref(at), s)
+	name := v.trim(v.t.name(ref(at), s))
 	if v.reading == symbols.Symbolicate {
 		if name = symbols.NormalizePath(name); name == "" {
 			return "", false, 0, false

@@ -2,6 +2,7 @@ package sym
 
 import (
 	"bytes"
+	"math"
 	"unicode/utf8"
 )
 
@@ -147,6 +148,17 @@ func (c *cursor) hex32() uint32 {
 	return uint32(v)
 }
 
+// paramSize reads the size of parameters, for which one that no function has
+// stands for none.
+func (c *cursor) paramSize() uint32 {
+	v := c.hex32of64()
+	if v >= 1<<32 {
+		c.loose = true
+		return 0
+	}
+	return uint32(v)
+}
+
 // digits reads at most limit hex digits and the blank, or end, behind them.
 func (c *cursor) digits(limit int) (uint64, int) {
 	if c.bad {
@@ -176,11 +188,35 @@ func (c *cursor) digits(limit int) (uint64, int) {
 
 // dec32 reads a decimal field of up to 32 bits.
 func (c *cursor) dec32() uint32 {
+	v := c.dec64()
+	if v >= 1<<32 {
+		c.bad = true
+		return 0
+	}
+	return uint32(v)
+}
+
+// reference reads the number of a FILE or INLINE_ORIGIN record. No record has
+// one of more than 32 bits.
+func (c *cursor) reference() uint32 {
+	v := c.dec64()
+	if v >= 1<<32 {
+		c.loose = true
+		return noRecord
+	}
+	return uint32(v)
+}
+
+// noRecord is a number that no record has, or next to none.
+const noRecord = NoFile - 1
+
+// dec64 reads a decimal field.
+func (c *cursor) dec64() uint64 {
 	c.space()
 	return c.decimal()
 }
 
-func (c *cursor) decimal() uint32 {
+func (c *cursor) decimal() uint64 {
 	if c.bad {
 		return 0
 	}
@@ -192,10 +228,11 @@ func (c *cursor) decimal() uint32 {
 		if d > 9 {
 			break
 		}
-		if v = v*10 + uint64(d); v >= 1<<32 {
+		if v > (math.MaxUint64-9)/10 {
 			c.bad = true
 			return 0
 		}
+		v = v*10 + uint64(d)
 		c.i++
 	}
 	if c.i-n > 10 {
@@ -205,11 +242,12 @@ func (c *cursor) decimal() uint32 {
 		c.bad = true
 		return 0
 	}
-	return uint32(v)
+	return v
 }
 
 // lineNumber reads a line number. Some writers put out negative ones, which
-// stand for no line, as symbolic reads them too.
+// stand for no line, as symbolic reads them too. Of larger ones it keeps the
+// low 32 bits.
 func (c *cursor) lineNumber() uint32 {
 	c.space()
 	if !c.bad && c.i < len(c.b) && c.b[c.i] == '-' {
@@ -218,7 +256,11 @@ func (c *cursor) lineNumber() uint32 {
 		c.decimal()
 		return 0
 	}
-	return c.decimal()
+	v := c.decimal()
+	if v >= 1<<32 {
+		c.loose = true
+	}
+	return uint32(v)
 }
 
 // field reads one field of any characters.

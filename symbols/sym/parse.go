@@ -14,6 +14,9 @@ func (s *Scanner) parse(line []byte) bool {
 	}
 	inFunc := s.open == openFunc
 	c := cursor{b: line}
+	if line[0] == ' ' || line[0] == '\t' {
+		c.b, c.loose = bytes.TrimLeft(line, " \t"), true
+	}
 	kind, taken := s.record(&c)
 	if !c.bad && !c.plain() {
 		c.loose = true
@@ -146,7 +149,7 @@ func (s *Scanner) function(c *cursor) bool {
 	r.Kind, r.Multiple = KindFunc, c.multiple()
 	r.Address = c.hex64()
 	r.Size = c.hex32of64()
-	r.ParamSize = c.hex32()
+	r.ParamSize = c.paramSize()
 	r.Text = c.rest()
 	s.open, s.strict = openFunc, openFunc
 	if c.bad {
@@ -159,7 +162,7 @@ func (s *Scanner) public(c *cursor) bool {
 	r := &s.rec
 	r.Kind, r.Multiple = KindPublic, c.multiple()
 	r.Address = c.hex64()
-	r.ParamSize = c.hex32()
+	r.ParamSize = c.paramSize()
 	r.Text = c.rest()
 	s.open, s.strict = openNone, openNone
 	return true
@@ -171,7 +174,7 @@ func (s *Scanner) lineRecord(c *cursor) bool {
 	r.Address = c.first64()
 	r.Size = c.hex32of64()
 	r.Line = c.lineNumber()
-	r.File = c.dec32()
+	r.File = c.reference()
 	c.atEnd()
 	if s.open != openFunc {
 		c.bad = true
@@ -197,9 +200,9 @@ func (s *Scanner) inline(c *cursor) bool {
 	if r.OldInline {
 		c.loose = true
 	} else {
-		r.File = c.dec32()
+		r.File = c.reference()
 	}
-	r.Origin = c.dec32()
+	r.Origin = c.reference()
 	s.ranges = s.ranges[:0]
 	for len(s.ranges) == 0 || !c.done() {
 		address, size := c.hex64(), c.hex32of64()

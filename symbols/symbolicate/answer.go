@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 	"unsafe"
 
@@ -201,7 +202,7 @@ func (s *session) appendText(b []byte, o *openModule, kind int, at lookup.Text) 
 	from := len(b)
 	b = append(b, '"')
 	b = o.view.AppendText(b, at)
-	plain := plainJSON(b[from+1:])
+	plain := plainJSON(b[from+1:]) && b[len(b)-1] != ' '
 	switch {
 	case kind == textFile:
 		if p := unsafe.String(unsafe.SliceData(b[from+1:]), len(b)-from-1); plain && p != "" && symbols.NormalizePath(p) == p {
@@ -225,7 +226,7 @@ func (s *session) appendText(b []byte, o *openModule, kind int, at lookup.Text) 
 
 // oddText writes a text that cannot stay as it is.
 func (o *openModule) oddText(b []byte, kind int, text string) ([]byte, bool) {
-	text = strings.ToValidUTF8(text, "\uFFFD")
+	text = strings.TrimRightFunc(strings.ToValidUTF8(text, "\uFFFD"), unicode.IsSpace)
 	switch {
 	case kind == textFile:
 		if text = symbols.NormalizePath(text); text == "" {

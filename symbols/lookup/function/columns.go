@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 
+	"mayday/symbols"
 	"mayday/symbols/lookup/packed"
 )
 
@@ -32,6 +33,7 @@ const (
 	shapeSizes
 	shapeOrder
 	shapeFiles
+	shapeQuiet // no code of inlined calls has a line
 )
 
 const (
@@ -97,6 +99,9 @@ func (l *layers) fit(start, size uint64) bool {
 	if reach > math.MaxUint32 || start+reach < start || !l.fitting() {
 		return false
 	}
+	if l.quiet() {
+		l.shape |= shapeQuiet
+	}
 	if reach > maxShort || len(l.spans) > maxShort/2 {
 		l.shape |= shapeWide
 	}
@@ -108,6 +113,24 @@ func (l *layers) fit(start, size uint64) bool {
 		if l.lines[i].Start+l.lines[i].Size != end {
 			l.shape |= shapeSizes
 			break
+		}
+	}
+	return true
+}
+
+// quiet reports whether the inlined calls have neither lines nor calls in them.
+func (l *layers) quiet() bool {
+	line := 0
+	for i := range l.spans {
+		s := &l.spans[i]
+		if s.Depth > 0 {
+			return false
+		}
+		for line < len(l.lines) && l.lines[line].Start+l.lines[line].Size <= s.Start {
+			line++
+		}
+		if line < len(l.lines) && l.lines[line].Start < s.Start+s.Size {
+			return false
 		}
 	}
 	return true
@@ -396,27 +419,57 @@ func (c *columns) until(at, stride, n int, off uint32) int {
 
 // answer fills in what is known at an offset from the start of a function of
 // a size; see Function.Answer.
-func (c *columns) answer(h *Hit, offset, size uint64, parity bool) bool {
+func (c *columns) answer(h *Hit, offset, size uint64, r symbols.Reading) bool {
 	off := uint32(min(offset, math.MaxUint32))
-	mark, afterCall := uint32(0), false
+	before := noCall
 	if c.nSpans > 0 {
-		mark, afterCall = c.nested(h, off)
+		before = c.nested(h, off)
 	}
-	if n := c.until(c.starts, 1, c.nLines, off); n > 0 {
-		start := c.number(c.starts, n-1)
-		if start >= mark {
-			mark, afterCall = start, false
-		}
-		at := mark
-		if parity {
-			at = off
-		}
-		if at-start < c.lineSize(n-1, start, size) {
-			row := c.rows + (n-1)*c.rowSize
-			h.setLine(field(c.b, row, c.wLine), c.file(field(c.b, row+c.wLine, c.index)))
+	n := c.until(c.starts, 1, c.nLines, off)
+	var start, end uint32 // of the last line at or before off
+	if n > 0 {
+		start = c.number(c.starts, n-1)
+		lines := c.lineSize(n-1, start, size)
+		if end = start + lines; off-start < lines {
+			c.setRow(h, n-1)
+			return true
 		}
 	}
-	return parity || !afterCall || h.HasLine || len(h.Calls) > 0
+	switch calls := len(h.Calls); {
+	case r == symbols.Parity || r == symbols.Best && calls > 0:
+	case calls > 0:
+		site := h.Calls[calls-1]
+		h.Calls = h.Calls[:calls-1]
+		h.setLine(site.Line, site.File)
+	case before == noCall:
+		if n > 0 {
+			c.setRow(h, n-1)
+		}
+	default:
+		left := c.number(c.spans, 3*before) + c.number(c.spans, 3*before+1)
+		switch {
+		case n > 0 && (start >= left || end > left):
+			c.setRow(h, n-1)
+		case c.shape&shapeQuiet != 0:
+			site := c.call(before)
+			h.setLine(site.Line, site.File)
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// setRow notes the i-th line.
+func (c *columns) setRow(h *Hit, i int) {
+	row := c.rows + i*c.rowSize
+	h.setLine(field(c.b, row, c.wLine), c.file(field(c.b, row+c.wLine, c.index)))
+}
+
+// call is the site of the i-th range.
+func (c *columns) call(i int) Call {
+	at := c.calls + i*c.callSize
+	return Call{Line: field(c.b, at, c.wCall), File: c.file(field(c.b, at+c.wCall, c.index)), Origin: field(c.b, at+c.wCall+c.index, c.wOrigin)}
 }
 
 // lineSize is the size of the i-th line, which starts at start.
@@ -430,22 +483,21 @@ func (c *columns) lineSize(i int, start uint32, size uint64) uint32 {
 	return uint32(size) - start
 }
 
-// nested notes the calls that cover off. It returns the last mark of a range
-// at or before off and whether that is the end of one.
-func (c *columns) nested(h *Hit, off uint32) (mark uint32, end bool) {
+// noCall stands for no range.
+const noCall = -1
+
+// nested notes the calls that cover off. It returns the last range of depth 0
+// that ends at or before off if none covers it.
+func (c *columns) nested(h *Hit, off uint32) (before int) {
 	i := c.until(c.spans, 3, c.nSpans, off) - 1
 	more := uint32(1) << (8*c.short - 1)
+	before = noCall
 	for steps := 0; i >= 0 && steps <= maxNesting; steps++ {
 		start := c.number(c.spans, 3*i)
 		if size := c.number(c.spans, 3*i+1); off-start < size {
-			if len(h.Calls) == 0 && start > mark {
-				mark, end = start, false
-			}
-			at := c.calls + i*c.callSize
-			h.Calls = append(h.Calls, Call{Line: field(c.b, at, c.wCall), File: c.file(field(c.b, at+c.wCall, c.index)),
-				Origin: field(c.b, at+c.wCall+c.index, c.wOrigin)})
+			h.Calls = append(h.Calls, c.call(i))
 		} else {
-			mark, end = start+size, true
+			before = i
 		}
 		up := int(c.number(c.spans, 3*i+2) &^ more)
 		if up == 0 || up > i {
@@ -456,7 +508,7 @@ func (c *columns) nested(h *Hit, off uint32) (mark uint32, end bool) {
 	for a, b := 0, len(h.Calls)-1; a < b; a, b = a+1, b-1 {
 		h.Calls[a], h.Calls[b] = h.Calls[b], h.Calls[a]
 	}
-	return mark, end
+	return before
 }
 
 // records are the ranges and lines in the order of the file.
@@ -469,10 +521,9 @@ func (c *columns) records(start, size uint64) (spans []Span, lines []Line) {
 		if u := int(up &^ more); u > 0 && u <= i {
 			depths[i] = depths[i-u] + 1
 		}
-		at := c.calls + i*c.callSize
+		site := c.call(i)
 		s := Span{Start: start + uint64(c.number(c.spans, 3*i)), Size: uint64(c.number(c.spans, 3*i+1)), Depth: depths[i],
-			Line: field(c.b, at, c.wCall), File: c.file(field(c.b, at+c.wCall, c.index)), Origin: field(c.b, at+c.wCall+c.index, c.wOrigin),
-			More: up&more != 0, order: uint32(i)}
+			Line: site.Line, File: site.File, Origin: site.Origin, More: up&more != 0, order: uint32(i)}
 		if c.shape&shapeOrder != 0 {
 			s.order = c.number(c.order, i)
 		}

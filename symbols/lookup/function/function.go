@@ -8,17 +8,19 @@
 //	size    uvarint
 //	params  uvarint, where the flags say so
 //	name    uint32, where the text of the name is
-//	columns how the function is laid out, see columns.go
-//	records the INLINE and line records as they came, see records.go
+//	columns its records, see columns.go
 //
 // The columns have fields of a fixed width, so that an answer takes two binary
-// searches however many records there are. In nearly all functions calls nest
-// and lines follow one another; then the columns hold the records themselves
-// and the second part is left out. In odd functions, where records overlap,
-// leave the function or come out of order, the columns hold what symbolic makes
-// of them (layout.go) and the records follow. The few that do not fit columns,
-// such as those of 4 GiB, have the records alone and are laid out at each
-// lookup.
+// searches however many records there are. They hold the records of functions
+// in which calls nest and lines follow one another, which is nearly all. Odd
+// functions, where records overlap, leave the function or come out of order,
+// have in place of columns
+//
+//	layout  what symbolic makes of the records (tree.go), see marks.go
+//	records the INLINE and line records as they came, see records.go
+//
+// Those that do not fit either, such as functions of 4 GiB, have the records
+// alone and are laid out at each lookup.
 //
 // # Rules
 //
@@ -31,6 +33,7 @@ package function
 import (
 	"encoding/binary"
 
+	"mayday/symbols"
 	"mayday/symbols/lookup/packed"
 )
 
@@ -38,9 +41,9 @@ import (
 const (
 	// Multiple is the m flag of the FUNC record.
 	Multiple   = 1 << iota
-	flagOdd    // the records follow the columns
+	flagOdd    // there is a layout, not columns, and the records
 	flagParams // there is a size of parameters
-	flagBare   // there are no columns
+	flagBare   // there are only the records
 )
 
 // Head is the front of a packed function: its FUNC record.
@@ -124,54 +127,60 @@ func (h *Hit) setCall(depth uint32, c Call) {
 
 // Answer says what the function knows about p, an address from its start on.
 //
-// The answer changes at marks: the start of the function, of each line, and
-// start and end of each INLINE range. Symbolic answers for the last mark at or
-// before p, so that a gap between lines goes on with the line before; behind an
-// inlined call, before the next line, it knows nothing, which Answer reports as
-// false. With parity the answer is that of minidump-stackwalk, for p itself.
-func (f *Function) Answer(h *Hit, p uint64, parity bool) bool {
+// The answer changes at marks: the start of the function, of each line, of each
+// inlined call and of what no line covers in one. Symbolic answers for the last
+// mark at or before p, so that a gap between lines goes on with the line before.
+// Where no line covers code of an inlined call, the call is left out and what
+// stands there is its site. Behind inlined calls, before the next line, nothing
+// is known, which Answer reports as false. The best reading keeps the call that
+// no line covers. In parity the answer is that of minidump-stackwalk, for p
+// itself.
+func (f *Function) Answer(h *Hit, p uint64, r symbols.Reading) bool {
 	h.SetHead(f.start, &f.Head)
 	switch {
-	case parity && f.Flags&flagOdd != 0:
+	case r == symbols.Parity && f.Flags&flagOdd != 0:
 		spans, lines := f.Records()
 		layOutParity(h, spans, lines, p)
 		return true
 	case f.Flags&flagBare != 0:
-		spans, lines := f.Records()
-		inlines, _ := place(spans, f.start, len(spans)+maxPlaced)
-		return layOut(h, inlines, keepLines(lines, f.start, f.Size), f.start, p)
+		l := f.layOut()
+		return l.answer(h, p)
+	case f.Flags&flagOdd != 0:
+		l, ok := readLaid(f.b, f.i)
+		return ok && l.answer(h, p-f.start)
 	}
 	var c columns
-	return c.read(f.b, f.i) && c.answer(h, p-f.start, f.Size, parity)
+	return c.read(f.b, f.i) && c.answer(h, p-f.start, f.Size, r)
+}
+
+// layOut lays the function out by its records.
+func (f *Function) layOut() layout {
+	spans, lines := f.Records()
+	l, _ := layOut(spans, lines, f.start, f.Size, len(spans)+maxPlaced)
+	return l
 }
 
 // Records unpacks all records of the function in the order they came.
 func (f *Function) Records() (spans []Span, lines []Line) {
 	i := f.i
-	if f.Flags&flagBare == 0 {
+	switch {
+	case f.Flags&flagBare != 0:
+	case f.Flags&flagOdd != 0:
+		l, ok := readLaid(f.b, i)
+		if !ok {
+			return nil, nil
+		}
+		i = l.end
+	default:
 		var c columns
 		if !c.read(f.b, i) {
 			return nil, nil
 		}
-		if f.Flags&flagOdd == 0 {
-			return c.records(f.start, f.Size)
-		}
-		i = c.end
+		return c.records(f.start, f.Size)
 	}
 	d := packed.Decoder{B: f.b, I: i}
 	return unpack(&d, f.start)
 }
 
-// Marks lists the addresses at which symbolic's answer changes, unsorted.
-func (f *Function) Marks() []uint64 {
-	spans, lines := f.Records()
-	out := []uint64{f.start}
-	inlines, _ := place(spans, f.start, len(spans)+maxPlaced)
-	for _, s := range inlines {
-		out = append(out, s.Start, s.Start+s.Size)
-	}
-	for _, l := range keepLines(lines, f.start, f.Size) {
-		out = append(out, l.Start)
-	}
-	return out
-}
+// Marks lists the addresses at which symbolic's answer changes.
+func (f *Function) Marks() []Mark { return f.layOut().marks }

@@ -7,9 +7,15 @@ import (
 	"mayday/symbols/sym"
 )
 
-// maxGrowth bounds how many pieces the ranges of an odd function may be cut
-// into, times their number, for columns: a small file must not become large.
-const maxGrowth = 3
+// A small file must not become large, so a layout is kept only where the ranges
+// of an odd function are cut into few pieces, and it has few marks and spots.
+// These numbers are times the ranges or the lines. Three of a line, and nine of
+// a range, are as many as there can be when nothing overlaps.
+const (
+	maxGrowth  = 3
+	rangeMarks = 9
+	lineMarks  = 4
+)
 
 // A function is packed in memory, and an odd one laid out in memory when it is
 // asked for; so its records have limits. The largest functions of compilers,
@@ -74,9 +80,9 @@ func (p *Packer) Line(r *sym.Record) bool {
 type Packed struct {
 	Bytes []byte // valid until the packer is used again
 	// Start and Size are those of the FUNC record, Last is the last address that
-	// the function or one of its INLINE ranges reaches.
+	// the function or one of its inlined calls reaches.
 	Start, Size, Last uint64
-	// Leaves says that an INLINE range reaches beyond the function.
+	// Leaves says that an inlined call reaches beyond the function.
 	Leaves bool
 }
 
@@ -90,21 +96,25 @@ func (p *Packer) End() Packed {
 			out.Last, out.Leaves = e, true
 		}
 	}
-	laid := layers{lines: p.lines}
+	cols := layers{lines: p.lines}
 	odd := !p.regular
 	if !odd {
-		laid.spans = p.sort()
-		odd = !laid.nest(p.address, h.Size)
-	}
-	fits := true
-	if odd {
-		laid.spans, fits = place(p.spans, p.address, maxGrowth*(len(p.spans)+1))
-		laid.lines = keepLines(slices.Clone(p.lines), p.address, h.Size)
+		cols.spans = p.sort()
+		odd = !cols.nest(p.address, h.Size)
 	}
 	b := p.appendHead(h, odd)
-	if fits && laid.fit(p.address, h.Size) && p.files.fill(&laid) {
-		b = laid.append(b, &p.files, p.address, h.Size)
-	} else {
+	whole := false
+	switch {
+	case odd:
+		var l layout
+		if l, whole = layOut(p.spans, p.lines, p.address, h.Size, maxGrowth*(len(p.spans)+1)); whole {
+			out.Last, out.Leaves = l.reach(p.address + h.Size - 1)
+			b, whole = l.append(b, p.address, rangeMarks*(len(p.spans)+1)+lineMarks*(len(p.lines)+1))
+		}
+	case cols.fit(p.address, h.Size) && p.files.fill(&cols):
+		b, whole = cols.append(b, &p.files, p.address, h.Size), true
+	}
+	if !whole {
 		odd = true
 		b[0] |= flagBare | flagOdd
 	}
