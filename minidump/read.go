@@ -153,6 +153,9 @@ func (d *Dump) readDirectory() error {
 	if h.StreamCount > maxStreams {
 		return broken(MissingDirectory, 8, "%d streams are claimed, at most %d are read", h.StreamCount, maxStreams)
 	}
+	if size == 0 {
+		return nil // wherever it is
+	}
 	b, ok := d.src.slice(uint64(h.DirectoryRVA), size)
 	if !ok {
 		return broken(MissingDirectory, uint64(h.DirectoryRVA), "%d streams are claimed, %d bytes are left", h.StreamCount, d.src.left(uint64(h.DirectoryRVA)))

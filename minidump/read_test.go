@@ -102,16 +102,18 @@ func TestReadEveryStream(t *testing.T) {
 }
 
 func TestOSVersion(t *testing.T) {
-	for _, c := range []struct{ name, csd, version, build string }{
-		{"uname", "Linux 6.8.0-45-generic #45~22.04.1-Ubuntu SMP Wed x86_64 GNU/Linux", "6.8.0-45-generic", "#45~22.04.1-Ubuntu SMP Wed x86_64"},
-		{"old order", "Linux 6.8.0 #45 SMP x86_64 Linux/GNU", "6.8.0", "#45 SMP"},
-		{"no version", "Linux", "0.0.0", "Linux"},
-		{"empty", "", "0.0.0", ""},
-		{"two words", "Linux 5.1", "5.1", ""},
+	for _, c := range []struct{ name, csd, version string }{
+		{"uname", "Linux 6.8.0-45-generic #45~22.04.1-Ubuntu SMP Wed x86_64 GNU/Linux", "6.8.0-45-generic #45~22.04.1-Ubuntu SMP Wed x86_64"},
+		{"old order", "Linux 6.8.0 #45 SMP x86_64 Linux/GNU", "6.8.0 #45 SMP"},
+		{"no version", "Linux", "0.0.0 Linux"},
+		{"empty", "", "0.0.0"},
+		{"two words", "Linux 5.1", "5.1 "},
+		{"spaces", " x ", "x "},
+		{"zeros", "Linux 0.0.0 a b", "0.0.0 Linux 0.0.0 a b"},
 	} {
 		s := &SystemInfo{Raw: format.SystemInfo{Platform: format.PlatformLinux}, CSDVersion: c.csd}
-		if v, b := s.Version(); v != c.version || b != c.build {
-			t.Errorf("%s: %q gives %q %q, want %q %q", c.name, c.csd, v, b, c.version, c.build)
+		if v := s.Version(); v != c.version {
+			t.Errorf("%s: %q gives %q, want %q", c.name, c.csd, v, c.version)
 		}
 	}
 }
@@ -148,6 +150,63 @@ func TestBrokenHeaders(t *testing.T) {
 		var e *FormatError
 		if !errors.As(err, &e) || e.Name != c.want || !fault.Is(err, fault.Malformed) {
 			t.Errorf("%s: got %v, want %s", c.name, err, c.want)
+		}
+	}
+}
+
+// Without streams it does not matter where the directory would be.
+func TestNoStreams(t *testing.T) {
+	b := synth.NewFile(false, 0).Bytes()
+	binary.LittleEndian.PutUint32(b[12:], 1<<30)
+	d, err := FromBytes(b)
+	var e *FormatError
+	if err != nil || !errors.As(d.Usable(), &e) || e.Name != MissingThreadList {
+		t.Errorf("got %v, want %s", err, MissingThreadList)
+	}
+}
+
+// The entries of a list begin where its header says, even within the header.
+func TestHandlesWithinHeader(t *testing.T) {
+	raw := make([]byte, 7+2*40)
+	for i, v := range []uint32{7, 40, 2} {
+		binary.LittleEndian.PutUint32(raw[4*i:], v)
+	}
+	raw[7+40] = 5
+	d, err := FromBytes((&synth.Dump{Raw: []synth.Raw{{Kind: uint32(format.StreamHandleData), Data: raw}}}).Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []uint64
+	for h := range d.Handles.All() {
+		got = append(got, h.Raw.Handle)
+	}
+	if diff := cmp.Diff([]uint64{0x0200, 5}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// The records of __crash_info share one version; those of version 0 are not
+// understood.
+func TestMacCrashVersions(t *testing.T) {
+	record := func(v uint64) synth.MacCrash { return synth.MacCrash{Version: v, Module: "/usr/lib/a"} }
+	for _, c := range []struct {
+		versions []uint64
+		want     int // records, -1 for none at all
+	}{{[]uint64{5, 5}, 2}, {[]uint64{4}, 1}, {[]uint64{1, 1}, 2}, {[]uint64{4, 5}, -1}, {[]uint64{0, 0}, 0}, {[]uint64{0, 4}, -1}, {[]uint64{4, 0}, -1}} {
+		d := &synth.Dump{}
+		for _, v := range c.versions {
+			d.MacCrash = append(d.MacCrash, record(v))
+		}
+		got, err := FromBytes(d.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := len(got.MacCrashInfo)
+		if got.MacCrashInfo == nil {
+			n = -1
+		}
+		if n != c.want {
+			t.Errorf("versions %d: %d records, want %d", c.versions, n, c.want)
 		}
 	}
 }

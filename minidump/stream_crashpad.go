@@ -1,7 +1,6 @@
 package minidump
 
 import (
-	"bytes"
 	"fmt"
 
 	"mayday/minidump/format"
@@ -169,7 +168,7 @@ func (d *Dump) annotationObjects(l format.Location, left *int) ([]Annotation, *F
 			}
 			a.Value = string(value)
 			if r.Type == format.CrashpadAnnotationString {
-				a.Value = string(bytes.ToValidUTF8(value, []byte("�")))
+				a.Value = ValidText(value)
 			}
 		}
 		out = append(out, a)

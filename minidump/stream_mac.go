@@ -30,6 +30,7 @@ func (d *Dump) readMacCrashInfo(b []byte) *FormatError {
 		return bad("%d bytes are too few", len(b))
 	}
 	records := []MacCrashRecord{}
+	var version uint64 // of the first record
 	for i, l := range head.Records[:min(head.RecordCount, format.MaxMacCrashRecords)] {
 		body, ok := d.location(l)
 		if !ok {
@@ -40,13 +41,15 @@ func (d *Dump) readMacCrashInfo(b []byte) *FormatError {
 			err.Offset = uint64(l.RVA)
 			return err
 		}
-		if r == nil {
-			continue // a version before the first is not understood
+		if i == 0 {
+			version = r.Version
 		}
-		if len(records) > 0 && r.Version != records[0].Version {
-			return &FormatError{Offset: uint64(l.RVA), Detail: fmt.Sprintf("record %d has version %d, the first %d", i, r.Version, records[0].Version)}
+		if r.Version != version {
+			return &FormatError{Offset: uint64(l.RVA), Detail: fmt.Sprintf("record %d has version %d, the first %d", i, r.Version, version)}
 		}
-		records = append(records, *r)
+		if version > 0 { // no writer has a version 0
+			records = append(records, *r)
+		}
 	}
 	d.MacCrashInfo = records
 	return nil
@@ -67,7 +70,7 @@ func (d *Dump) macRecord(body []byte, start uint32) (*MacCrashRecord, *FormatErr
 	}
 	switch {
 	case r.Version == 0:
-		return nil, nil
+		return r, nil
 	case uint64(c.Offset()) > uint64(start):
 		return nil, bad("texts begin at %d, within the %d bytes before them", start, c.Offset())
 	case r.Version < 4:

@@ -1,10 +1,7 @@
 package minidump
 
 import (
-	"bytes"
 	"iter"
-	"math"
-	"strconv"
 
 	"mayday/minidump/format"
 )
@@ -14,40 +11,6 @@ type Mapping struct {
 	// First and Last belong to the range.
 	First, Last                    uint64
 	Readable, Writable, Executable bool
-}
-
-// MemoryMap is one line of /proc/<pid>/maps.
-type MemoryMap struct {
-	Start, End                             uint64 // End is the address behind it
-	Readable, Writable, Executable, Shared bool
-	Offset                                 uint64
-	Inode                                  uint64
-	Path                                   string // as listed, [stack] and the like included
-}
-
-// MemoryMaps are the lines of /proc/<pid>/maps. They are read anew whenever
-// they are asked for.
-type MemoryMaps struct {
-	text  []byte
-	lines int
-}
-
-// Len is how many there are.
-func (m *MemoryMaps) Len() int { return m.lines }
-
-// All yields the lines in file order.
-func (m *MemoryMaps) All() iter.Seq[MemoryMap] {
-	return func(yield func(MemoryMap) bool) {
-		if m == nil {
-			return
-		}
-		for line := range bytes.Lines(m.text) {
-			l, _ := parseMapsLine(bytes.TrimSuffix(line, []byte{'\n'}))
-			if !yield(MemoryMap{l.start, l.end, l.has('r'), l.has('w'), l.has('x'), l.has('s'), l.offset, l.inode, string(l.path)}) {
-				return
-			}
-		}
-	}
 }
 
 func (d *Dump) readMemoryInfo(b []byte) *FormatError {
@@ -72,65 +35,6 @@ func (d *Dump) MemoryInfo() iter.Seq[format.MemoryInfo] {
 			}
 		}
 	}
-}
-
-// readLinuxMaps reads /proc/<pid>/maps. A line that cannot be understood makes
-// the list absent, since what it covers would be missing from every lookup.
-func (d *Dump) readLinuxMaps(b []byte) *FormatError {
-	at, lines := 0, 0
-	for line := range bytes.Lines(b) {
-		lines++
-		if _, ok := parseMapsLine(bytes.TrimSuffix(line, []byte{'\n'})); !ok {
-			return &FormatError{Offset: d.streamOffset(format.StreamLinuxMaps) + uint64(at), Detail: "line " + strconv.Itoa(lines) + " is no mapping"}
-		}
-		at += len(line)
-	}
-	d.MemoryMaps = &MemoryMaps{b, lines}
-	return nil
-}
-
-// mapsLine is a line of /proc/<pid>/maps whose texts lie in the file.
-type mapsLine struct {
-	start, end, offset, inode uint64
-	permissions, path         []byte
-}
-
-func (l *mapsLine) has(permission byte) bool { return bytes.IndexByte(l.permissions, permission) >= 0 }
-
-// parseMapsLine reads "start-end rwxp offset major:minor inode path". The space
-// before the path is there even without a path.
-func parseMapsLine(line []byte) (l mapsLine, ok bool) {
-	var f [6][]byte
-	for i := range 5 {
-		at := bytes.IndexByte(line, ' ')
-		if at < 0 {
-			return l, false
-		}
-		f[i], line = line[:at], line[at+1:]
-	}
-	lo, hi, dash := bytes.Cut(f[0], []byte{'-'})
-	major, minor, colon := bytes.Cut(f[3], []byte{':'})
-	good := dash && colon && len(f[1]) >= 4
-	number := func(b []byte, base uint64) (v uint64) {
-		good = good && len(b) > 0
-		for _, c := range b {
-			n := uint64(c - '0')
-			if n > 9 {
-				if n = uint64(c | 0x20 - 'a' + 10); n < 10 || c < 'A' {
-					n = base
-				}
-			}
-			next := v*base + n
-			good = good && n < base && v <= math.MaxUint64/base && next >= v
-			v = next
-		}
-		return v
-	}
-	l.start, l.end, l.offset, l.inode = number(lo, 16), number(hi, 16), number(f[2], 16), number(f[4], 10)
-	number(major, 16)
-	number(minor, 16)
-	l.permissions, l.path = f[1], bytes.TrimLeft(line, " ")
-	return l, good
 }
 
 // HasMappings reports whether the dump says how the address space was laid out.
@@ -168,9 +72,8 @@ func (d *Dump) NewMappings() *Mappings {
 			}
 		}
 	} else if d.MemoryMaps != nil {
-		ranges = make([]addressRange, 0, d.MemoryMaps.lines)
-		for line := range bytes.Lines(d.MemoryMaps.text) {
-			l, _ := parseMapsLine(bytes.TrimSuffix(line, []byte{'\n'}))
+		ranges = make([]addressRange, 0, d.MemoryMaps.n)
+		for l := range d.MemoryMaps.lines() {
 			var allowed uint64
 			for i, c := range []byte("rwx") {
 				if l.has(c) {

@@ -40,15 +40,12 @@ func KeyValues(text []byte, separator byte) iter.Seq2[string, string] {
 }
 
 func plain(b []byte) string {
-	b = bytes.TrimSpace(b)
+	b = bytes.Trim(b, " \t\n\f\r")
 	if n := len(b); n >= 2 && b[0] == '"' && b[n-1] == '"' {
 		b = b[1 : n-1]
 	}
-	return validText(b)
+	return ValidText(b)
 }
-
-// validText is b as text; what is not UTF-8 is replaced.
-func validText(b []byte) string { return string(bytes.ToValidUTF8(b, []byte("�"))) }
 
 func (d *Dump) readSoftErrors(b []byte) *FormatError {
 	d.SoftErrors = b

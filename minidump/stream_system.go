@@ -36,28 +36,27 @@ func (d *Dump) readSystemInfo(b []byte) *FormatError {
 	return nil
 }
 
-// Version returns the version of the operating system and its build, "" if
-// there is none.
+// Version returns the version of the operating system, and behind a space its
+// build if there is one.
 //
 // Breakpad and Crashpad on Linux may write 0.0.0 and put the output of
 // "uname -srvmo" into the text: "Linux VERSION BUILD… ARCH [Linux/GNU]". Real
 // systems end in GNU/Linux, and then the architecture stays part of the build.
-func (s *SystemInfo) Version() (version, build string) {
-	version = fmt.Sprintf("%d.%d.%d", s.Raw.MajorVersion, s.Raw.MinorVersion, s.Raw.BuildNumber)
-	build = strings.TrimSpace(s.CSDVersion)
-	if s.Raw.Platform != format.PlatformLinux || version != "0.0.0" {
-		return version, build
-	}
+func (s *SystemInfo) Version() string {
+	version := fmt.Sprintf("%d.%d.%d", s.Raw.MajorVersion, s.Raw.MinorVersion, s.Raw.BuildNumber)
 	_, rest, ok := strings.Cut(s.CSDVersion, " ")
 	word, rest, _ := strings.Cut(rest, " ")
-	if !ok || word == "0.0.0" {
-		return version, build
+	if s.Raw.Platform != format.PlatformLinux || version != "0.0.0" || !ok || word == "0.0.0" {
+		if build := strings.TrimSpace(s.CSDVersion); build != "" {
+			version += " " + build
+		}
+		return version
 	}
 	rest, last := withoutLastWord(rest)
 	if last == "Linux/GNU" {
 		rest, _ = withoutLastWord(rest)
 	}
-	return word, rest
+	return word + " " + rest // the space even without a build
 }
 
 // withoutLastWord splits off what stands behind the last space.

@@ -3,6 +3,7 @@ package minidump
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"mayday/minidump/format"
 )
@@ -107,7 +108,8 @@ func (d *Dump) list(b []byte, size int) (entries []byte, count int, err *FormatE
 }
 
 // extendedList returns the entries of a list that states the sizes of its
-// header and entries. Entries of an unknown size are refused.
+// header and entries. Entries of an unknown size are refused; that the entries
+// begin within the header is not.
 func (d *Dump) extendedList(b []byte, sizes ...int) (entries []byte, count, size int, err *FormatError) {
 	if len(b) < 12 {
 		return nil, 0, 0, bad("a list header has 12 bytes, %d are there", len(b))
@@ -116,16 +118,11 @@ func (d *Dump) extendedList(b []byte, sizes ...int) (entries []byte, count, size
 	if header >= 16 && d.Order == binary.BigEndian && n == 0 && len(b) >= 16 {
 		n = uint64(d.Order.Uint32(b[12:])) // the low half of a 64-bit count, big endian
 	}
-	for _, s := range sizes {
-		if entry == uint64(s) {
-			size = s
-		}
-	}
 	switch {
-	case size == 0:
+	case !slices.Contains(sizes, int(entry)):
 		return nil, 0, 0, bad("entries of %d bytes are unknown", entry)
-	case header < 12 || header+n*entry > uint64(len(b)):
+	case header+n*entry > uint64(len(b)):
 		return nil, 0, 0, bad("%d entries of %d bytes after %d are claimed, the stream has %d bytes", n, entry, header, len(b))
 	}
-	return b[header:], int(n), size, nil
+	return b[header:], int(n), int(entry), nil
 }

@@ -107,7 +107,56 @@ func untilNUL(b []byte) string {
 	if i := bytes.IndexByte(b, 0); i >= 0 {
 		b = b[:i]
 	}
-	return string(bytes.ToValidUTF8(b, []byte("�")))
+	return ValidText(b)
+}
+
+// ValidText is b as text. What is not UTF-8 is replaced, one character for each
+// part that could have begun one, as Unicode recommends (chapter 3.9,
+// "U+FFFD Substitution of Maximal Subparts").
+func ValidText(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	var out strings.Builder
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		if r == utf8.RuneError && n == 1 {
+			n = subpart(b)
+		}
+		out.WriteRune(r)
+		b = b[n:]
+	}
+	return out.String()
+}
+
+// subpart is how many bytes at the front of b, which are no character, could
+// begin one.
+func subpart(b []byte) int {
+	low, high, want := byte(0x80), byte(0xbf), 0 // of the next byte; how many follow the first
+	switch c := b[0]; {
+	case c >= 0xc2 && c <= 0xdf:
+		want = 1
+	case c >= 0xe0 && c <= 0xef:
+		want = 2
+	case c >= 0xf0 && c <= 0xf4:
+		want = 3
+	}
+	switch b[0] {
+	case 0xe0:
+		low = 0xa0
+	case 0xed:
+		high = 0x9f
+	case 0xf0:
+		low = 0x90
+	case 0xf4:
+		high = 0x8f
+	}
+	n := 1
+	for n <= want && n < len(b) && b[n] >= low && b[n] <= high {
+		low, high = 0x80, 0xbf
+		n++
+	}
+	return n
 }
 
 // guidHex writes a GUID as 32 digits in the order people write it.

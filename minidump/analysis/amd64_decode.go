@@ -228,12 +228,15 @@ func (d *decoder) prefix() bool {
 		case c == 0x65:
 			d.segment = "gs:"
 		case c >= 0x40 && c <= 0x4f:
-			// Only a REX right before the opcode counts.
-			if n := d.peek(); legacyPrefix(n) || n >= 0x40 && n <= 0x4f {
+			// Only a REX right before the opcode counts, and there is one: of two
+			// that an instruction begins with the first only widens.
+			if n := d.peek(); legacyPrefix(n) {
 				continue
+			} else if n >= 0x40 && n <= 0x4f && d.at > 1 {
+				return false
 			}
 			d.rex = c
-			d.w, d.r, d.x, d.bb = c>>3&1, c<<1&8, c<<2&8, c<<3&8
+			d.w, d.r, d.x, d.bb = d.w|c>>3&1, c<<1&8, c<<2&8, c<<3&8
 		case c == 0xc4, c == 0xc5:
 			return d.rex == 0 && !d.wide16 && d.rep == 0 && !d.lock && d.vex(c)
 		case c == 0x62:

@@ -37,6 +37,7 @@ func TestDecodeForms(t *testing.T) {
 		{"0f1f00", "nop dword [rax]", 3, 4},
 		{"e8fbffffff", "call $-0x5", 5, 8},
 		{"7402", "jz $+0x2", 2, 0},
+		{"4048894310", "mov qword [rbx + 0x10], rax", 5, 8}, // of two REX the second counts
 		{"ff6018", "jmp qword [rax + 0x18]", 3, 8},
 		{"0faeff", "sfence", 3, 0},
 		{"660f6f00", "movdqa xmm0, xmmword [rax]", 4, 16},
@@ -140,5 +141,19 @@ func BenchmarkDecode(b *testing.B) {
 	for b.Loop() {
 		decode(code, false)
 		decode(evex, false)
+	}
+}
+
+// A REX prefix right behind another is no instruction, unless it begins with
+// the two.
+func TestDecodeManyREX(t *testing.T) {
+	for _, code := range []string{"6448497870", "66484989c0", "48494089c0"} {
+		b, err := hex.DecodeString(code)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if in := decode(append(b, make([]byte, 8)...), false); in != nil {
+			t.Errorf("%s is %s", code, in.text)
+		}
 	}
 }

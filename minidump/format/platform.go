@@ -5,8 +5,8 @@ type Platform uint32
 
 // The operating systems that writers use; those from 0x8000 are Breakpad's.
 const (
-	PlatformWindows9x Platform = 1
 	PlatformWindowsNT Platform = 2
+	PlatformWindowsCE Platform = 3
 	PlatformUnix      Platform = 0x8000
 	PlatformMacOSX    Platform = 0x8101
 	PlatformIOS       Platform = 0x8102
@@ -37,7 +37,7 @@ const (
 // OS says what p is.
 func (p Platform) OS() OS {
 	switch p {
-	case PlatformWindows9x, PlatformWindowsNT:
+	case PlatformWindowsNT, PlatformWindowsCE:
 		return Windows
 	case PlatformMacOSX:
 		return MacOS

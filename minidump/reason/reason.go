@@ -41,8 +41,9 @@ func Address(d *minidump.Dump) (uint64, bool) {
 	if d.System.OS == format.Windows && (e.Code == accessViolation || e.Code == inPageError) && e.ParameterCount >= 2 {
 		a = e.Parameters[1]
 	}
-	// 32-bit addresses may come with their sign extended.
-	if d.System.CPU.PointerSize() == 4 {
+	// 32-bit addresses may come with their sign extended. Writers for RISC-V are
+	// too new to do that.
+	if cpu := d.System.CPU; cpu.PointerSize() == 4 && cpu != format.RISCV {
 		a = uint64(uint32(a))
 	}
 	return a, true

@@ -3,6 +3,7 @@ package stackwalk
 import (
 	"mayday/minidump/analysis"
 	"mayday/minidump/format"
+	"mayday/minidump/stackwalk/machine"
 )
 
 // Memory reads numbers from the memory of the process; a dump does.
@@ -19,7 +20,7 @@ func (p *printer) arguments(s *State, stack *Stack, n int) {
 	if p.options.Arguments == nil || s.System.CPU != format.X86 || !f.HasFunction {
 		return
 	}
-	how, names, ok := analysis.Arguments(f.Function, s.System.OS == osNames[format.Windows])
+	how, names, ok := analysis.Arguments(f.Function, s.System.OS == machine.OSName(format.Windows))
 	if !ok {
 		return
 	}

@@ -20,7 +20,7 @@ func (s *State) Document() (map[string]any, error) {
 	}
 	threads := threadRoom(s.size)
 	size := min(usualFrame*frames, threads) + min(usualModule*len(s.Modules), documentParts["modules"]) + usualRest
-	e := &encoder{Writer: jsontext.Writer{B: make([]byte, 0, size)}, width: 2 * s.System.CPU.PointerSize(), room: &documentRoom{threads: threads}}
+	e := &encoder{Writer: jsontext.Writer{B: make([]byte, 0, size)}, width: s.System.AddressWidth(), room: &documentRoom{threads: threads}}
 	e.state(s)
 	// All of it is known to be right: the only part that others wrote, the soft
 	// errors, was parsed and written anew before. Nobody writes to e.B any more.

@@ -38,7 +38,7 @@ func states(t testing.TB) []*State {
 // Document gives what the JSON says.
 func TestDocumentIsTheJSON(t *testing.T) {
 	name := "näme \"x\" \\ \x01\n\t\r\b\f �"
-	list := append(states(t), &State{RequestingThread: -1, Threads: []Thread{{Name: &name}}, SoftErrors: normalJSON([]byte(` {"b":[1,2.5e3,"\ud83d\ude00/\u2028",{}],"a":null,"c":[],"d":true}`))})
+	list := append(states(t), &State{RequestingThread: -1, Threads: []Thread{{Name: &name}}, SoftErrors: jsontext.Normal([]byte(` {"b":[1,2.5e3,"\ud83d\ude00/\u2028",{}],"a":null,"c":[],"d":true}`))})
 	for i, s := range list {
 		got, err := s.Document()
 		if err != nil {
@@ -60,7 +60,7 @@ func TestDocumentIsTheJSON(t *testing.T) {
 func TestJSONKeysAreSorted(t *testing.T) {
 	for _, s := range append(states(t), &State{RequestingThread: -1}) {
 		b := s.AppendJSON(nil)
-		if got := normalJSON(b); !bytes.Equal(got, b) {
+		if got := jsontext.Normal(b); !bytes.Equal(got, b) {
 			t.Errorf("keys are not sorted or a text is written otherwise:\n%s\n%s", firstDifference(got, b), firstDifference(b, got))
 		}
 	}
@@ -69,7 +69,7 @@ func TestJSONKeysAreSorted(t *testing.T) {
 // What is written piece by piece is what is made at once.
 func TestJSONIsStreamed(t *testing.T) {
 	name := strings.Repeat("näme \"[{,: €\\ \x01", 3*jsontext.MaxPending/16)
-	list := append(states(t), &State{RequestingThread: -1, Threads: []Thread{{Name: &name}, {}}, SoftErrors: normalJSON([]byte(`{"a":[],"b":{},"c":[{"d":"]"}]}`))})
+	list := append(states(t), &State{RequestingThread: -1, Threads: []Thread{{Name: &name}, {}}, SoftErrors: jsontext.Normal([]byte(`{"a":[],"b":{},"c":[{"d":"]"}]}`))})
 	for i, s := range list {
 		var got, pretty, want bytes.Buffer
 		if err := s.JSON(&got, false); err != nil {

@@ -7,6 +7,7 @@ import (
 	"mayday/minidump"
 	"mayday/minidump/format"
 	"mayday/minidump/stackwalk/jsontext"
+	"mayday/minidump/stackwalk/machine"
 	"mayday/minidump/unwind"
 	"mayday/symbols"
 )
@@ -14,7 +15,7 @@ import (
 // JSON writes the state in minidump-stackwalk's schema, with keys in
 // alphabetical order; pretty indents it by two spaces.
 func (s *State) JSON(w io.Writer, pretty bool) error {
-	e := &encoder{Writer: jsontext.Writer{W: w}, width: 2 * s.System.CPU.PointerSize()}
+	e := &encoder{Writer: jsontext.Writer{W: w}, width: s.System.AddressWidth()}
 	if pretty {
 		e.W = &jsontext.Indenter{W: w}
 	}
@@ -33,7 +34,7 @@ func (s *State) MarshalJSON() ([]byte, error) { return s.AppendJSON(nil), nil }
 
 // AppendJSON adds the compact JSON to b.
 func (s *State) AppendJSON(b []byte) []byte {
-	e := &encoder{Writer: jsontext.Writer{B: slices.Grow(b, usualFrame*s.Frames()+usualModule*len(s.Modules)+usualRest)}, width: 2 * s.System.CPU.PointerSize()}
+	e := &encoder{Writer: jsontext.Writer{B: slices.Grow(b, usualFrame*s.Frames()+usualModule*len(s.Modules)+usualRest)}, width: s.System.AddressWidth()}
 	e.state(s)
 	return e.B
 }
@@ -180,7 +181,7 @@ func (e *encoder) state(s *State) {
 	e.Raw("}")
 }
 
-func (e *encoder) system(s *SystemInfo) {
+func (e *encoder) system(s *machine.Info) {
 	e.Raw("{")
 	e.Key("cpu_arch")
 	e.text(s.CPUName)
@@ -445,7 +446,7 @@ func (e *encoder) unloaded(s *State) {
 		e.Key("base_addr")
 		e.address(u.Base)
 		e.Key("cert_subject")
-		subject, ok := s.CertSubjects[symbols.Leaf(u.Name)]
+		subject, ok := s.CertSubjects[u.Name]
 		e.maybe(subject, ok)
 		e.Key("code_id")
 		e.text(u.CodeID)

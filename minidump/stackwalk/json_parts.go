@@ -9,6 +9,7 @@ import (
 	"mayday/minidump"
 	"mayday/minidump/analysis"
 	"mayday/minidump/format"
+	"mayday/minidump/stackwalk/machine"
 	"mayday/symbols"
 )
 
@@ -145,7 +146,7 @@ func (e *encoder) bitFlips(list []analysis.BitFlip) {
 	e.Raw("]")
 }
 
-func (e *encoder) lsbRelease(r *LSBRelease) {
+func (e *encoder) lsbRelease(r *machine.Release) {
 	if r == nil {
 		e.Null()
 		return
@@ -162,12 +163,12 @@ func (e *encoder) lsbRelease(r *LSBRelease) {
 	e.Raw("}")
 }
 
-func (e *encoder) limits(list []Limit) {
+func (e *encoder) limits(list []machine.Limit) {
 	if list == nil {
 		e.Null()
 		return
 	}
-	bound := func(b Bound) {
+	bound := func(b machine.Bound) {
 		if b.Unlimited {
 			e.text("unlimited")
 			return

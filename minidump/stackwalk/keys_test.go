@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mayday/minidump/synth"
+	"mayday/minidump/unwind"
 	"mayday/symbols"
 	"mayday/symbols/lookup"
 )
@@ -23,7 +24,7 @@ func (b brokenSymbols) Symbols(context.Context, symbols.ModuleID) (*Loaded, erro
 		return nil, err
 	}
 	v := t.View(symbols.Best)
-	return &Loaded{Symbols: v, Corrupt: v.Corrupt(), Verdict: v.Verdict()}, nil
+	return &Loaded{Symbols: v, Corrupt: v.Corrupt(), Verdict: v.Verdict(), URL: v.Module().URL}, nil
 }
 
 // What goes beyond minidump-stackwalk's schema is there when there is something
@@ -110,6 +111,45 @@ func TestWalkTextIsText(t *testing.T) {
 		}
 		if diff := cmp.Diff(whole.String(), piecewise.String()); diff != "" {
 			t.Errorf("brief %v (-whole +piecewise):\n%s", brief, diff)
+		}
+	}
+}
+
+// What others find in a file counts for nothing when they cannot read all of
+// it, its address included; and an unloaded module is signed by its whole name.
+func TestParityOfBrokenSymbolsAndSigners(t *testing.T) {
+	c, source := program(synth.AMD64, synth.Windows, 3)
+	d := c.Dump()
+	d.Unloaded = []synth.UnloadedModule{{Base: 0x10000, Size: 0x1000, Name: `C:\x\old.dll`}, {Base: 0x20000, Size: 0x1000, Name: `old.dll`}}
+	var sym []byte
+	for _, b := range source {
+		sym = append(bytes.Clone(b), "INFO URL http://symbols.example/a.sym\n"...)
+	}
+	for _, broken := range []bool{false, true} {
+		if broken {
+			sym = append(sym, "NONSENSE 1\n"...)
+		}
+		s, err := Walk(context.Background(), open(t, d.Bytes()), brokenSymbols(sym), Options{Heuristics: unwind.Parity, Extra: []byte(`{"ModuleSignatureInfo":{"A":["old.dll"]}}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got struct {
+			Modules []struct {
+				CorruptSymbols bool    `json:"corrupt_symbols"`
+				SymbolURL      *string `json:"symbol_url"`
+			}
+			Unloaded []struct {
+				CertSubject *string `json:"cert_subject"`
+			} `json:"unloaded_modules"`
+		}
+		if err := json.Unmarshal(s.AppendJSON(nil), &got); err != nil {
+			t.Fatal(err)
+		}
+		if m := got.Modules[0]; m.CorruptSymbols != broken || (m.SymbolURL == nil) != broken {
+			t.Errorf("broken %v: corrupt %v, address %v", broken, m.CorruptSymbols, m.SymbolURL)
+		}
+		if got.Unloaded[0].CertSubject != nil || got.Unloaded[1].CertSubject == nil {
+			t.Errorf("signers %v and %v", got.Unloaded[0].CertSubject, got.Unloaded[1].CertSubject)
 		}
 	}
 }

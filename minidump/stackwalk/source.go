@@ -269,6 +269,9 @@ func (m *modules) load(ctx context.Context, module int) (Symbols, bool) {
 	default:
 		s.symbols = l.Symbols
 		s.stats = SymbolStats{Loaded: true, Corrupt: l.Corrupt, Verdict: l.Verdict, URL: l.URL, DebugFile: l.DebugFile, DebugID: l.DebugID}
+		if l.Corrupt && !m.best {
+			s.stats.URL = "" // the file is as good as none
+		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

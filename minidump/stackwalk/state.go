@@ -9,13 +9,14 @@ import (
 	"mayday/minidump/analysis"
 	"mayday/minidump/format"
 	"mayday/minidump/reason"
+	"mayday/minidump/stackwalk/machine"
 	"mayday/minidump/unwind"
 	"mayday/symbols"
 )
 
 // State is everything that a dump and its symbols say about a process.
 type State struct {
-	System SystemInfo
+	System machine.Info
 	Crash  CrashInfo
 	// RequestingThread is the number of the thread that crashed or asked for the
 	// dump, -1 when it is not known.
@@ -31,8 +32,8 @@ type State struct {
 	PID    *uint32
 	Uptime *time.Duration
 	// LSBRelease, Limits and MapCount come from files of a Linux system.
-	LSBRelease *LSBRelease
-	Limits     []Limit // nil when the dump has none
+	LSBRelease *machine.Release
+	Limits     []machine.Limit // nil when the dump has none
 	MapCount   *int
 	// MacCrashInfo and MacBootArgs come from macOS.
 	MacCrashInfo []minidump.MacCrashRecord
@@ -62,17 +63,6 @@ func (s *State) Frames() int {
 		n += len(s.Threads[i].stack().Frames)
 	}
 	return n
-}
-
-// SystemInfo describes the machine.
-type SystemInfo struct {
-	OS        string // Windows NT, Mac OS X, Linux …
-	OSVersion string
-	CPU       format.CPU
-	CPUName   string
-	CPUInfo   string // "" if unknown
-	CPUCount  int
-	Microcode *uint64
 }
 
 // CrashInfo says what happened.
@@ -196,19 +186,4 @@ type Module struct {
 	Symbols *SymbolStats
 	// Binary says that the module's own file was at hand and looked at.
 	Binary bool
-}
-
-// LSBRelease names a Linux distribution.
-type LSBRelease struct{ ID, Release, Codename, Description string }
-
-// Limit is a resource limit of a Linux process.
-type Limit struct {
-	Name, Unit string
-	Soft, Hard Bound
-}
-
-// Bound is a number or unlimited.
-type Bound struct {
-	Unlimited bool
-	Value     uint64
 }

@@ -201,7 +201,7 @@ func (w *walker) thread(t *threadWalker, i int, ahead []*walked) {
 			name := from.Name // so that the dump's list of threads can go
 			to.Name = &name
 		}
-		if a, ok := d.LastErrorAddress(from); ok {
+		if a, ok := d.LastErrorAddress(from); ok && w.state.System.KnownCPU() {
 			if v, ok := d.Uint(a, 4); ok {
 				to.lastError, to.hasLastError = uint32(v), true
 			}

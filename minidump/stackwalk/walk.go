@@ -11,6 +11,8 @@ import (
 	"mayday/minidump/analysis"
 	"mayday/minidump/format"
 	"mayday/minidump/reason"
+	"mayday/minidump/stackwalk/jsontext"
+	"mayday/minidump/stackwalk/machine"
 	"mayday/minidump/unwind"
 )
 
@@ -50,7 +52,7 @@ func Walk(ctx context.Context, d *minidump.Dump, source SymbolSource, o Options)
 	if err := d.Usable(); err != nil {
 		return nil, err
 	}
-	w := &walker{ctx: ctx, dump: d, options: &o, modules: newModules(d, source, o.Heuristics == unwind.Best), extra: parseExtra(o.Extra), mappings: d.NewMappings(),
+	w := &walker{ctx: ctx, dump: d, options: &o, modules: newModules(d, source, o.Heuristics == unwind.Best), client: machine.ReadClient(o.Extra), mappings: d.NewMappings(),
 		left: newAllowance(), none: &Stack{}, spent: &Stack{}, nowhere: &Place{}}
 	if o.Heuristics == unwind.Best {
 		w.modules.binaries = newBinaries(d, o.Binaries)
@@ -66,6 +68,10 @@ func Walk(ctx context.Context, d *minidump.Dump, source SymbolSource, o Options)
 	return &w.state, nil
 }
 
+// maxSoftErrors is how long a list of soft errors is read; crash reporters
+// write some kilobytes.
+const maxSoftErrors = 256 << 10
+
 // walker holds what the steps of Walk share.
 type walker struct {
 	ctx      context.Context
@@ -73,7 +79,7 @@ type walker struct {
 	options  *Options
 	modules  *modules
 	mappings *minidump.Mappings
-	extra    *extra
+	client   machine.Client
 	state    State
 
 	crashed     int // number of the thread that crashed, in the dump
@@ -85,29 +91,29 @@ type walker struct {
 // describe fills in what needs no walk.
 func (w *walker) describe() {
 	d, s := w.dump, &w.state
-	s.System = systemInfo(d, w.options, w.extra)
+	s.System = machine.Read(d, w.options.Heuristics, w.client)
 	s.Crash.Reason, _ = reason.Of(d)
 	if a, ok := reason.Address(d); ok {
 		s.Crash.Address = &a
 	}
 	s.RequestingThread, s.size = -1, uint64(d.Size)
 	s.Unloaded, s.Handles = d.Unloaded, d.Handles
-	s.PID = processID(d)
+	s.PID = machine.ProcessID(d)
 	if up, ok := d.Uptime(); ok {
 		s.Uptime = &up
 	}
-	s.LSBRelease, s.Limits = lsbRelease(d), limits(d)
+	s.LSBRelease, s.Limits = machine.ReadRelease(d), machine.ReadLimits(d)
 	if d.MemoryMaps != nil {
 		n := d.MemoryMaps.Len()
 		s.MapCount = &n
 	}
 	s.MacCrashInfo, s.MacBootArgs = d.MacCrashInfo, d.MacBootArgs
-	s.CertSubjects = w.extra.certs
+	s.CertSubjects = w.client.Certs
 	s.Assertion, s.Crashpad, s.Comments, s.Errors = d.Assertion, d.Crashpad, d.Comments, d.Errors
 	if n := len(d.SoftErrors); n > maxSoftErrors {
 		s.Errors = append(slices.Clip(s.Errors), &minidump.FormatError{Stream: format.StreamSoftErrors, Detail: fmt.Sprintf("%d bytes are more than the %d that are read", n, maxSoftErrors)})
 	} else {
-		s.SoftErrors = normalJSON(d.SoftErrors)
+		s.SoftErrors = jsontext.Normal(d.SoftErrors)
 	}
 }
 

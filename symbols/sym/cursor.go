@@ -19,17 +19,15 @@ type cursor struct {
 }
 
 // plain reports whether the bytes of the line are what the strict grammar
-// takes: UTF-8 without a carriage return in the middle.
+// takes: UTF-8 without a carriage return in the middle. Text that is not looked
+// at may be no UTF-8.
 func (c *cursor) plain() bool {
 	var or byte
 	for _, b := range c.b {
 		or |= b
 	}
 	c.ascii = or < 0x80
-	if c.unread {
-		return true
-	}
-	return (c.ascii || utf8.Valid(c.b)) && bytes.IndexByte(c.b, '\r') < 0
+	return (c.ascii || c.unread || utf8.Valid(c.b)) && bytes.IndexByte(c.b, '\r') < 0
 }
 
 // word steps over w if the line starts with it and a blank follows, or nothing.
@@ -45,20 +43,10 @@ func (c *cursor) word(w string) bool {
 	return true
 }
 
-// space steps over the blanks before a field: one or more spaces.
+// space steps over the blanks before a field: one or more spaces or tabs.
 func (c *cursor) space() {
 	n := c.i
-	for c.i < len(c.b) {
-		switch c.b[c.i] {
-		case ' ':
-		case '\t':
-			c.loose = true
-		default:
-			if c.i == n {
-				c.bad = true
-			}
-			return
-		}
+	for c.i < len(c.b) && (c.b[c.i] == ' ' || c.b[c.i] == '\t') {
 		c.i++
 	}
 	if c.i == n {
@@ -103,7 +91,7 @@ func (c *cursor) fields() int {
 // multiple steps over the m flag.
 func (c *cursor) multiple() bool {
 	j := c.i
-	for j < len(c.b) && c.b[j] == ' ' {
+	for j < len(c.b) && (c.b[j] == ' ' || c.b[j] == '\t') {
 		j++
 	}
 	if j > c.i && j+1 < len(c.b) && c.b[j] == 'm' && (c.b[j+1] == ' ' || c.b[j+1] == '\t') {
@@ -263,7 +251,17 @@ func (c *cursor) lineNumber() uint32 {
 	return uint32(v)
 }
 
-// field reads one field of any characters.
+// digit reads a field of one digit of the base; the strict grammar takes no
+// more.
+func (c *cursor) digit(base uint64) uint32 {
+	v, n := c.hex32(), c.i
+	if !c.bad && (v >= uint32(base) || n < 2 || c.b[n-2] != ' ' && c.b[n-2] != '\t') {
+		c.loose = true
+	}
+	return v
+}
+
+// field reads one field of any characters; tabs are some in the strict grammar.
 func (c *cursor) field() []byte {
 	c.space()
 	if c.bad {
@@ -273,7 +271,16 @@ func (c *cursor) field() []byte {
 	for c.i < len(c.b) && c.b[c.i] != ' ' && c.b[c.i] != '\t' {
 		c.i++
 	}
+	c.loose = c.loose || c.i < len(c.b) && c.b[c.i] == '\t'
 	return c.b[n:c.i]
+}
+
+// hexText reads a field that the strict grammar wants to be hex digits.
+func (c *cursor) hexText() []byte {
+	loose := c.loose
+	b := c.field()
+	c.loose = loose || bytes.ContainsFunc(b, func(r rune) bool { return r >= utf8.RuneSelf || hexDigit[r] > 15 })
+	return b
 }
 
 // rest reads the text to the end of the line, which may be empty. Its blank

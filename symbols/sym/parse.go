@@ -92,7 +92,7 @@ var knownArch = map[string]bool{
 
 func (s *Scanner) module(c *cursor) bool {
 	r := &s.rec
-	r.OS, r.Arch, r.ModuleID = c.field(), c.field(), c.field()
+	r.OS, r.Arch, r.ModuleID = c.field(), c.field(), c.hexText()
 	r.Text = c.rest()
 	if len(r.ModuleID) == 0 {
 		c.bad = true
@@ -129,17 +129,23 @@ func (s *Scanner) info(c *cursor) bool {
 		if s.head.Generator == "" {
 			s.head.Generator = string(value)
 		}
-	case "URL":
-		s.head.URL = string(bytes.TrimSpace(value))
+	}
+	// The one that stackwalkers add to what they keep.
+	if url, ok := bytes.CutPrefix(c.b, []byte("INFO URL")); ok && len(url) > 0 && (url[0] == ' ' || url[0] == '\t') {
+		c.unread = false
+		s.head.URL = string(bytes.TrimLeft(url, " \t"))
 	}
 	return true
 }
 
 // named reads FILE and INLINE_ORIGIN. Inside a FUNC block they leave it open
-// for the tolerant grammar, so that the lines after them are not lost.
+// for the tolerant grammar, so that the lines after them are not lost; the
+// strict one has INLINE_ORIGIN there.
 func (s *Scanner) named(c *cursor, kind Kind) bool {
 	r := &s.rec
-	s.strict = openNone
+	if kind == KindFile || s.strict != openFunc || c.b[min(c.i, len(c.b)-1)] != ' ' {
+		s.strict = openNone
+	}
 	r.Kind, r.ID, r.Text = kind, c.dec32(), c.rest()
 	return true
 }
@@ -193,6 +199,9 @@ func (s *Scanner) lineRecord(c *cursor) bool {
 func (s *Scanner) inline(c *cursor) bool {
 	r := &s.rec
 	r.Kind = KindInline
+	if c.i < len(c.b) && c.b[c.i] != ' ' {
+		c.loose = true
+	}
 	r.OldInline = c.fields()%2 == 1
 	r.Depth = c.dec32()
 	r.Line = c.lineNumber()
@@ -254,14 +263,14 @@ func (s *Scanner) win(c *cursor) bool {
 	r := &s.rec
 	s.open, s.strict = openNone, openNone
 	r.Kind = KindWin
-	kind := c.hex32()
+	kind := c.digit(16)
 	r.Address = c.hex64()
 	r.Size = uint64(c.hex32())
 	for i := range r.Win.Sizes {
 		r.Win.Sizes[i] = c.hex32()
 	}
-	has := c.hex32()
+	has := c.digit(10)
 	r.Text = c.rest()
-	r.Win.Type, r.Win.HasProgram = uint8(kind), has != 0
-	return kind == 4 && has != 0 || kind == 0 && has == 0
+	r.Win.Type, r.Win.HasProgram = uint8(kind), has == 1
+	return kind == 4 && has == 1 || kind == 0 && has != 1
 }

@@ -83,6 +83,7 @@ func (s *Scanner) Scan() bool {
 			s.refuse()
 		}
 		if len(line) == 0 {
+			s.strict = openNone // a blank line ends a block of the strict grammar
 			continue
 		}
 		if s.parse(line) {
