@@ -56,6 +56,8 @@ func TestDecodeForms(t *testing.T) {
 		{"c4e2e9900caa", "vpgatherdq xmm1, qword [rdx + xmm5 * 4], xmm2", 6, 8},
 		{"0f0f4811bf", "pavgusb mm1, qword [rax + 0x11]", 5, 8},
 		{"0f2153", "mov rbx, dr2", 3, 0},
+		{"f20f78e7bf5e", "insertq xmm4, xmm7, 0xbf, 0x5e", 6, 0},
+		{"660f78c20102", "extrq xmm2, 0x1, 0x2", 6, 0},
 		{"c7f804000000", "xbegin $+0x4", 6, 4},
 	} {
 		b, err := hex.DecodeString(c.code)

@@ -94,7 +94,8 @@ func Analyze(in Input) Result {
 	}
 	s := &scene{in: &in, exception: &d.Exception.Raw, os: d.System.OS, cpu: d.System.CPU}
 	s.fault = faultOf(s.exception, s.os, s.cpu)
-	if c, err := d.Context(s.exception.Context); err == nil {
+	// Others do not know the registers of mips64.
+	if c, err := d.Context(s.exception.Context); err == nil && (in.Best || s.cpu != format.MIPS64) {
 		s.context = c
 		s.instruction()
 	}

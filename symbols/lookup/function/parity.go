@@ -7,7 +7,8 @@ import (
 
 // layOutParity answers for p inside a function by the rules of
 // minidump-stackwalk: lines that start within another are dropped; at each
-// depth the last INLINE range that starts at or before p counts if it covers p.
+// depth the last INLINE range that starts at or before p counts if it covers p;
+// of several with one start the longest, then the one with the highest numbers.
 func layOutParity(h *Hit, spans []Span, lines []Line, p uint64) {
 	slices.SortStableFunc(lines, func(a, b Line) int {
 		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.Start+a.Size, b.Start+b.Size))
@@ -24,7 +25,8 @@ func layOutParity(h *Hit, spans []Span, lines []Line, p uint64) {
 		}
 	}
 	slices.SortStableFunc(spans, func(a, b Span) int {
-		return cmp.Or(cmp.Compare(a.Depth, b.Depth), cmp.Compare(a.Start, b.Start))
+		return cmp.Or(cmp.Compare(a.Depth, b.Depth), cmp.Compare(a.Start, b.Start), cmp.Compare(a.Size, b.Size),
+			cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Origin, b.Origin))
 	})
 	depth := uint32(0)
 	for i := 0; i < len(spans) && spans[i].Depth == depth; depth++ {
