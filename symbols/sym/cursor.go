@@ -3,6 +3,7 @@ package sym
 import (
 	"bytes"
 	"math"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -66,6 +67,16 @@ func (c *cursor) done() bool {
 		c.loose = true
 	}
 	return true
+}
+
+// trim cuts other blanks than those of done off a record without free text.
+func (c *cursor) trim() {
+	if last := c.b[len(c.b)-1]; last > ' ' && last < utf8.RuneSelf {
+		return
+	}
+	if b := bytes.TrimRightFunc(c.b, unicode.IsSpace); len(b) < len(c.b) {
+		c.b, c.loose, c.i = b, true, min(c.i, len(b))
+	}
 }
 
 // atEnd demands that nothing is left.

@@ -15,7 +15,10 @@ func (s *Scanner) parse(line []byte) bool {
 	inFunc := s.open == openFunc
 	c := cursor{b: line}
 	if line[0] == ' ' || line[0] == '\t' {
-		c.b, c.loose = bytes.TrimLeft(line, " \t"), true
+		if c.b, c.loose = bytes.TrimLeft(line, " \t"), true; len(c.b) == 0 {
+			s.refuse()
+			return false
+		}
 	}
 	kind, taken := s.record(&c)
 	if !c.bad && !c.plain() {
@@ -86,8 +89,10 @@ func (s *Scanner) judgeSymbolic(c *cursor, kind Kind, inFunc bool) {
 
 // knownArch are the architectures that symbolic knows by name.
 var knownArch = map[string]bool{
-	"x86": true, "x86_64": true, "amd64": true, "i386": true, "i686": true, "arm": true, "armv7": true, "arm64": true, "arm64e": true,
-	"ppc": true, "ppc64": true, "mips": true, "mips64": true, "riscv": true, "unknown": true,
+	"x86": true, "i386": true, "x86_64": true, "x86-64": true, "x86_64h": true, "amd64": true,
+	"arm": true, "armv5": true, "armv6": true, "armv6m": true, "armv7": true, "armv7em": true, "armv7f": true, "armv7k": true, "armv7m": true, "armv7s": true,
+	"arm64": true, "arm-64": true, "arm64e": true, "arm64v8": true, "arm64_32": true,
+	"ppc": true, "ppc64": true, "mips": true, "mips64": true, "wasm32": true, "unknown": true,
 }
 
 func (s *Scanner) module(c *cursor) bool {
@@ -176,6 +181,7 @@ func (s *Scanner) public(c *cursor) bool {
 
 func (s *Scanner) lineRecord(c *cursor) bool {
 	r := &s.rec
+	c.trim()
 	r.Kind = KindLine
 	r.Address = c.first64()
 	r.Size = c.hex32of64()
@@ -198,6 +204,7 @@ func (s *Scanner) lineRecord(c *cursor) bool {
 // without the file, which an odd number of fields gives away.
 func (s *Scanner) inline(c *cursor) bool {
 	r := &s.rec
+	c.trim()
 	r.Kind = KindInline
 	if c.i < len(c.b) && c.b[c.i] != ' ' {
 		c.loose = true

@@ -71,6 +71,8 @@ func TestGrammar(t *testing.T) {
 		{"line number of more than 64 bits", top + fn + "1000 40 99999999999999999999 0\n", 3, 3, 1, []string{"FUNC 1000 40 8 f"}},
 		{"file of more than 32 bits", top + fn + "1000 40 7 4294967296\n", 3, 0, 0, []string{"FUNC 1000 40 8 f", "1000 40 7 4294967294"}},
 		{"space before a line", top + fn + " \t1000 40 7 0\n", 3, 0, 0, []string{"FUNC 1000 40 8 f", "1000 40 7 0"}},
+		{"odd blanks behind a line", top + fn + "1000 40 7 0\v\u00a0\n", 3, 0, 0, []string{"FUNC 1000 40 8 f", "1000 40 7 0"}},
+		{"nothing but blanks", top + fn + " \t\n" + line, 3, 0, 0, []string{"FUNC 1000 40 8 f", "1000 40 7 0"}},
 		{"parameters of more than 32 bits", top + "PUBLIC 1000 123456789 p\n", 2, 0, 0, []string{"PUBLIC 1000 0 p"}},
 		{"line outside of FUNC", top + line, 2, 0, 1, nil},
 		{"line behind a bad FUNC", top + fn + "FUNC x\n" + line, 3, 3, 2, []string{"FUNC 1000 40 8 f"}},

@@ -46,8 +46,10 @@ func (d *debugInfo) append(b []byte, now time.Time) []byte {
 	parse := debugStep{Times: map[string]float64{}, FailTime: map[string]float64{}}
 	save := debugStep{Times: map[string]float64{}}
 	modules := debugModules{Stacks: d.stacks()}
+	for _, n := range modules.Stacks {
+		modules.Count += n
+	}
 	for m, o := range d.session.modules {
-		modules.Count++
 		lookups.Count++
 		lookups.Time += o.took.Seconds()
 		if o.stats.Hit {
@@ -79,18 +81,16 @@ func (d *debugInfo) append(b []byte, now time.Time) []byte {
 	return append(b, out...)
 }
 
-// stacks counts the stacks that refer to each module.
+// stacks counts, for each module that was looked up, the jobs that name it: what
+// Eliot gives under this name.
 func (d *debugInfo) stacks() map[string]int {
 	out := map[string]int{}
 	for _, j := range d.jobs {
-		for _, stack := range j.Stacks {
-			seen := map[int]bool{}
-			for _, f := range stack {
-				if f.Module < 0 || seen[f.Module] {
-					continue
-				}
-				seen[f.Module] = true
-				out[j.Modules[f.Module].key()]++
+		seen := map[Module]bool{}
+		for _, m := range j.Modules {
+			if d.session.modules[m] != nil && !seen[m] {
+				seen[m] = true
+				out[m.key()]++
 			}
 		}
 	}

@@ -32,6 +32,11 @@ var payloads = []struct {
 	{`{"jobs":[{"memoryMap":[["a/so","AB0"]],"stacks":[[[0,1]]]}]}`, false},
 	{`{"jobs":[{"memoryMap":[["a.so","AB0"]]}]}`, false},
 	{`{"jobs":null}`, false},
+	{`{"jobs":"text"}`, false},
+	{`{"jobs":{}}`, false},
+	{"\ufeff" + `{"jobs":[]}`, false},
+	{`{"memoryMap":[],"stacks":[[]],"x":"` + "\xff" + `"}`, false},
+	{`{"memoryMap":[["a.so","AB0"]],"stacks":[[[1180591620717411303424,1]]]}`, false},
 	{`null`, false},
 	{``, false},
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"mayday/app/fault"
 )
@@ -44,8 +45,15 @@ func (f Frame) offset() string {
 	return "0x" + strconv.FormatUint(f.Offset, 16)
 }
 
+// byteOrderMark may stand before JSON.
+const byteOrderMark = "\ufeff"
+
 // decodeJSON reads a body that holds one JSON value.
 func decodeJSON(body []byte) (any, error) {
+	body = bytes.TrimPrefix(body, []byte(byteOrderMark))
+	if !utf8.Valid(body) {
+		return nil, fault.New(fault.Invalid, "Payload is not valid JSON")
+	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
 	var v any
@@ -63,11 +71,9 @@ func parseJobs(payload any, limit int) ([]Job, error) {
 	jobs := []any{payload}
 	if o, ok := payload.(map[string]any); ok {
 		if given, ok := o["jobs"]; ok {
-			list, ok := given.([]any)
-			if !ok {
+			if jobs, ok = listed(given); !ok {
 				return nil, fault.New(fault.Invalid, "jobs must be a list")
 			}
-			jobs = list
 		}
 	}
 	if len(jobs) > limit {
@@ -81,6 +87,20 @@ func parseJobs(payload any, limit int) ([]Job, error) {
 		}
 	}
 	return out, nil
+}
+
+// listed makes a list of jobs of what stands for one. Objects and texts are lists
+// of texts, of which none is a job.
+func listed(v any) (jobs []any, ok bool) {
+	switch v := v.(type) {
+	case []any:
+		return v, true
+	case map[string]any:
+		return make([]any, min(len(v), maxJobsV6+1)), true
+	case string:
+		return make([]any, min(utf8.RuneCountInString(v), maxJobsV6+1)), true
+	}
+	return nil, false
 }
 
 // parseJob checks one job, in the order and the words of Eliot.
@@ -165,13 +185,12 @@ func (f *Frame) set(v any, modules int) string {
 		return "is not a list of two items"
 	}
 	index, minus, ok := integer(pair[0])
-	if !ok {
-		return "has an invalid module_index"
-	}
 	switch {
+	case !ok && !isInteger(pair[0]):
+		return "has an invalid module_index"
 	case minus && index == 1:
 		f.Module = -1
-	case minus && index > 0 || index >= uint64(modules):
+	case !ok || minus && index > 0 || index >= uint64(modules):
 		return "has a module_index that isn't in modules"
 	default:
 		f.Module = int(index)
@@ -199,6 +218,12 @@ func integer(v any) (n uint64, minus, ok bool) {
 		return n, minus, err == nil
 	}
 	return 0, false, false
+}
+
+// isInteger reports whether v is a whole number of any size.
+func isInteger(v any) bool {
+	n, ok := v.(json.Number)
+	return ok && !strings.ContainsAny(string(n), ".eE")
 }
 
 // validName reports whether s holds only characters that Eliot takes in the

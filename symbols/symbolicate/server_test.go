@@ -132,7 +132,12 @@ func TestRefusals(t *testing.T) {
 		{"v5", `{} x`, "Payload is not valid JSON"},
 		{"v5", `null`, "job 0 is invalid"},
 		{"v5", `{"jobs":null}`, "jobs must be a list"},
+		{"v5", `{"jobs":7}`, "jobs must be a list"},
+		{"v5", `{"jobs":"text"}`, "job 0 is invalid"},
+		{"v5", `{"jobs":"a longer text"}`, "please limit number of jobs in a single request to <= 10"},
+		{"v5", `{"jobs":{"memoryMap":[],"stacks":[[]]}}`, "job 0 is invalid"},
 		{"v5", `{"jobs":[1]}`, "job 0 is invalid"},
+		{"v5", `{"x":"` + "\xff" + `"}`, "Payload is not valid JSON"},
 		{"v5", `{"jobs":[` + strings.Repeat("{},", 10) + `{}]}`, "please limit number of jobs in a single request to <= 10"},
 		{"v5", `{}`, "job 0 is invalid: no stacks specified"},
 		{"v5", `{"stacks":[]}`, "job 0 is invalid: no memoryMap specified"},
@@ -146,6 +151,8 @@ func TestRefusals(t *testing.T) {
 		{"v5", stacks(`[[],[[0,1],[0]]]`), "job 0 has invalid stacks: stack 1 frame 1 is not a list of two items"},
 		{"v5", stacks(`[[["0",1]]]`), "job 0 has invalid stacks: stack 0 frame 0 has an invalid module_index"},
 		{"v5", stacks(`[[[1,1]]]`), "job 0 has invalid stacks: stack 0 frame 0 has a module_index that isn't in modules"},
+		{"v5", stacks(`[[[1.0,1]]]`), "job 0 has invalid stacks: stack 0 frame 0 has an invalid module_index"},
+		{"v5", stacks(`[[[18446744073709551616,1]]]`), "job 0 has invalid stacks: stack 0 frame 0 has a module_index that isn't in modules"},
 		{"v5", stacks(`[[[-2,1]]]`), "job 0 has invalid stacks: stack 0 frame 0 has a module_index that isn't in modules"},
 		{"v5", stacks(`[[[0,-2]]]`), "job 0 has invalid stacks: stack 0 frame 0 has an invalid module_offset"},
 		{"v5", stacks(`[[[0,1.0]]]`), "job 0 has invalid stacks: stack 0 frame 0 has an invalid module_offset"},
@@ -217,7 +224,7 @@ func TestTransport(t *testing.T) {
 	if err := json.Unmarshal(b, &debug); err != nil {
 		t.Fatal(err)
 	}
-	if d := debug.Debug; d.Modules.Count != 1 || d.Modules.Stacks["lib.pdb/"+libID] != 2 || d.Cache.Hits != 1 {
+	if d := debug.Debug; d.Modules.Count != 1 || d.Modules.Stacks["lib.pdb/"+libID] != 1 || d.Cache.Hits != 1 {
 		t.Errorf("debug: got %+v in %s", d, b)
 	}
 	var packed bytes.Buffer
