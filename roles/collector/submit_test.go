@@ -56,6 +56,13 @@ func defaults(t testing.TB) config.Collector {
 
 func open(t testing.TB, change func(*Options)) *site {
 	t.Helper()
+	return answering(t, true, change)
+}
+
+// answering is a collector that answers requests, and runs what goes on beside
+// them if asked to.
+func answering(t testing.TB, run bool, change func(*Options)) *site {
+	t.Helper()
 	s := &site{bucket: memblob.OpenBucket(nil)}
 	var err error
 	if s.queues, err = queue.Open(context.Background(), "mem://", queue.Options{}); err != nil {
@@ -82,7 +89,11 @@ func open(t testing.TB, change func(*Options)) *site {
 	go server.Serve(Listener(l))
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
-	go func() { ran <- s.Run(ctx) }()
+	if run {
+		go func() { ran <- s.Run(ctx) }()
+	} else {
+		ran <- nil
+	}
 	stopped := false
 	s.stop = func() {
 		if stopped {
