@@ -54,12 +54,14 @@ func (m *module) writeRows(code executable.Range, rows []dwarf.Row) error {
 	if err := m.out.Write(&sym.Record{Kind: sym.KindCFIInit, Address: code.Offset, Size: code.Size, Text: []byte(rows[0].Rules)}); err != nil {
 		return err
 	}
-	for i, row := range rows[1:] {
+	before := dwarf.Split(rows[0].Rules)
+	for _, row := range rows[1:] {
 		if err := m.meter.Step(); err != nil {
 			return err
 		}
-		changes := changed(rows[i].Rules, row.Rules)
-		if changes == "" {
+		now := dwarf.Split(row.Rules)
+		changes := changed(before, now)
+		if before = now; changes == "" {
 			continue
 		}
 		if err := m.out.Write(&sym.Record{Kind: sym.KindCFI, Address: row.Offset, Text: []byte(changes)}); err != nil {
@@ -71,8 +73,7 @@ func (m *module) writeRows(code executable.Range, rows []dwarf.Row) error {
 
 // changed are the rules of a row that differ from those of the row before. A
 // register that has no rule any more is as it was.
-func changed(before, after string) string {
-	old, now := dwarf.Split(before), dwarf.Split(after)
+func changed(old, now []string) string {
 	var out []string
 	for i := 0; i < len(now); i += 2 {
 		if v, ok := ruleOf(old, now[i]); !ok || v != now[i+1] {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"mayday/app/fault"
+	"mayday/symbols/unwindinfo/dwarf"
 )
 
 func TestChanged(t *testing.T) {
@@ -22,7 +23,7 @@ func TestChanged(t *testing.T) {
 		{".cfa: $rsp 8 + .ra: .cfa -8 + ^ $rbx: .cfa -16 + ^", ".cfa: $rsp 8 + .ra: .cfa -8 + ^", "$rbx: $rbx"},
 		{".cfa: $rsp 8 + .ra: .undef", ".cfa: $rsp 8 + .ra: .undef", ""},
 	} {
-		if got := changed(c[0], c[1]); got != c[2] {
+		if got := changed(dwarf.Split(c[0]), dwarf.Split(c[1])); got != c[2] {
 			t.Errorf("%q to %q: got %q, want %q", c[0], c[1], got, c[2])
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"debug/elf"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -172,6 +173,29 @@ func TestWriteGoWithoutFrames(t *testing.T) {
 	for _, want := range []string{" main.main\n", "\nSTACK CFI INIT ", "INLINE_ORIGIN "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q", want)
+		}
+	}
+}
+
+// BenchmarkWriteGo writes the symbols of a large program from the table of its
+// runtime: this test's own, or one that MAYDAY_GO_PROGRAM names.
+func BenchmarkWriteGo(b *testing.B) {
+	path, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if other := os.Getenv("MAYDAY_GO_PROGRAM"); other != "" {
+		path = other
+	}
+	program, err := os.ReadFile(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(program)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := Write(b.Context(), io.Discard, input(program)); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

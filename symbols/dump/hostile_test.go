@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"mayday/app/fault"
+	"mayday/symbols/executable"
+	"mayday/symbols/sample"
 )
 
 // part is a section of a made-up file.
@@ -126,8 +128,49 @@ func hostile() map[string][]byte {
 		"packed":        made(part{".debug_abbrev", []byte(unit + "\x00"), 0, 0}, part{".debug_info", packed(make([]byte, 64<<20)), 0x800, 0}),
 		"packed names":  made(part{".debug_abbrev", []byte(unit + "\x00"), 0, 0}, part{".debug_str", packed(make([]byte, 64<<20)), 0x800, 0}, part{".debug_info", cu(0, []byte{1}), 0, 0}),
 		"rules":         made(part{".eh_frame", alternating(16), 2, 0}),
+		"go names":      madeGo(1<<18, goFunctions(1<<14, 16, func(f *sample.GoFunction) { f.Name = string(long[:16<<10]) })...),
+		"go inlines":    madeGo(1<<18, goInlines(1<<18)),
+		"go lines":      madeGo(1<<18, goFunctions(1<<14, 16, func(*sample.GoFunction) {})...),
 		"symbols":       made(part{".symtab", symbols, 0, 2}, part{".strtab", long, 0, 3}),
 	}
+}
+
+// madeGo is a program in Go with so much code.
+func madeGo(code int, functions ...sample.GoFunction) []byte {
+	g := sample.GoTable{Machine: executable.AMD64, Minor: 20, At: 0x1000_0000, Text: 0x1000, Functions: functions, Files: []string{"a.go", "b.go"}}
+	table, module := g.Bytes()
+	return (&sample.Binary{Format: executable.ELF, Machine: executable.AMD64, Sections: []sample.Section{
+		{Name: ".text", Offset: 0x1000, Data: make([]byte, code), Executable: true},
+		{Name: ".gopclntab", Offset: 0x1000_0000, Data: table}, {Name: ".go.module", Offset: 0x2000_0000, Data: module},
+	}}).Bytes()
+}
+
+// goFunctions are n functions of size bytes, with a line, a file and a depth for
+// each byte, in tables that all of them share.
+func goFunctions(n int, size uint64, set func(*sample.GoFunction)) (all []sample.GoFunction) {
+	var steps []sample.GoStep
+	for i := range int32(1 << 18) {
+		steps = append(steps, sample.GoStep{Value: i & 1, Size: 1})
+	}
+	for i := range uint64(n) {
+		f := sample.GoFunction{Name: "f", Start: i * size, End: (i + 1) * size, Lines: steps, Files: steps, Depths: steps}
+		set(&f)
+		all = append(all, f)
+	}
+	return all
+}
+
+// goInlines is one function of which each byte belongs to another of 1000 calls in
+// each other.
+func goInlines(size uint64) sample.GoFunction {
+	f := goFunctions(1, size, func(*sample.GoFunction) {})[0]
+	for i := range int32(size) {
+		f.Inlines = append(f.Inlines, sample.GoStep{Value: i % 1000, Size: 1})
+	}
+	for i := range uint32(1000) {
+		f.Tree = append(f.Tree, sample.GoCall{Name: "call", Place: i % 100})
+	}
+	return f
 }
 
 // alternating is an .eh_frame of n entries, in which a few bytes of program switch

@@ -30,7 +30,7 @@ const (
 	maxName  = 16 << 10 // bytes of a name of a function or file; generic ones have thousands
 	maxDepth = 128      // of inlined calls in each other
 	maxTree  = 1 << 16  // inlined calls of one function
-	maxCode  = 1 << 18  // pieces of code of all inlined calls of one function
+	maxCode  = 1 << 17  // pieces of code of all inlined calls of one function
 )
 
 // version is that of the table's layout.

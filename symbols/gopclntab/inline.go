@@ -163,7 +163,7 @@ func deepen(entries map[int32]*treeEntry, e *treeEntry) {
 	}
 	depth := uint32(0)
 	for at := e; at.parent >= 0; depth++ {
-		if at = entries[at.parent]; at == nil || at.inline == nil || depth >= maxDepth {
+		if at = entries[at.parent]; at == nil || at.inline == nil || depth+1 >= maxDepth {
 			e.inline = nil
 			return
 		}

@@ -109,17 +109,23 @@ func (f *Frames) rows(d *fde, left *effort) (rows []Row) {
 // Split takes the rules of a record apart: the register and its expression, in
 // turn.
 func Split(rules string) []string {
-	var all []string
-	for word := range strings.FieldsSeq(rules) {
-		switch {
-		case strings.HasSuffix(word, ":"):
-			all = append(all, strings.TrimSuffix(word, ":"), "")
-		case len(all) == 0:
-		case all[len(all)-1] == "":
-			all[len(all)-1] = word
-		default:
-			all[len(all)-1] += " " + word
+	all := make([]string, 0, 8) // two rules and the frame pointer's, mostly
+	value := -1                 // where the expression begins, -1 before the first
+	for at := 0; at < len(rules); {
+		end := len(rules)
+		if i := strings.IndexByte(rules[at:], ' '); i >= 0 {
+			end = at + i
 		}
+		if word := rules[at:end]; strings.HasSuffix(word, ":") {
+			if value >= 0 {
+				all = append(all, strings.TrimSpace(rules[value:at]))
+			}
+			all, value = append(all, word[:len(word)-1]), end
+		}
+		at = end + 1
+	}
+	if value >= 0 {
+		all = append(all, strings.TrimSpace(rules[min(value, len(rules)):]))
 	}
 	return all
 }
