@@ -18,6 +18,9 @@ type build struct {
 	env    []string
 	name   string // of the source and the flags
 	group  string // the row of the table
+	// stripped says that symbols are made of what is left of the program without its
+	// own symbols and debug information.
+	stripped bool
 	runs   []run
 }
 
@@ -86,6 +89,15 @@ func builds() ([]build, error) {
 	for _, flags := range []string{"-gcflags=", "-gcflags=all=-N -l", "-ldflags=-B none"} {
 		errs = append(errs, add("go*/main.go.txt", "go", "go", pure, "build", flags))
 	}
+	// The linker's flag, which sets a variable that there is not, gives them ids of
+	// their own.
+	for _, flags := range []string{"-gcflags=", "-gcflags=all=-N -l"} {
+		before := len(all)
+		errs = append(errs, add("go*/main.go.txt", "go", "go, stripped", pure, "build", flags, "-ldflags=-X main.kind=stripped"))
+		for i := range all[before:] {
+			all[before+i].stripped = true
+		}
+	}
 	for _, err := range errs {
 		if err != nil {
 			return nil, err
@@ -112,14 +124,25 @@ func (b build) compile(dir string) (string, error) {
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%s: %w\n%s", b.tool, err, text)
 	}
+	if b.stripped {
+		if text, err := exec.Command("strip", "-o", out+strippedSuffix, out).CombinedOutput(); err != nil {
+			return "", fmt.Errorf("strip: %w\n%s", err, text)
+		}
+	}
 	return out, nil
 }
+
+// strippedSuffix ends the name of a program's copy that was stripped.
+const strippedSuffix = ".stripped"
 
 // missing says what a build lacks, "" when it can be done: the compiler, or the
 // libraries for the other word size.
 func (b build) missing() string {
 	if _, err := exec.LookPath(b.tool); err != nil {
 		return b.tool + " is not installed"
+	}
+	if _, err := exec.LookPath("strip"); err != nil && b.stripped {
+		return "strip is not installed"
 	}
 	if !slices.Contains(b.flags, "-m32") {
 		return ""

@@ -87,8 +87,12 @@ func (s *store) dump(path string) error {
 	if err := s.strip(path); err != nil {
 		return err
 	}
-	text, err := exec.Command(s.tool, "--inlines", path).Output()
-	if err != nil {
+	source, bare := path, false
+	if _, err := os.Stat(path + strippedSuffix); err == nil {
+		source, bare = path+strippedSuffix, true
+	}
+	text, err := exec.Command(s.tool, "--inlines", source).Output()
+	if err != nil && !bare {
 		return nil //nolint:nilerr // as add says
 	}
 	stack := stackRecords(text)
@@ -97,10 +101,12 @@ func (s *store) dump(path string) error {
 		// A debug file has no unwind records, the library has nothing else.
 		text = slices.Concat(otherRecords(more), stack)
 	}
-	if err := s.put(s.others, path, text); err != nil {
-		return err
+	if len(text) > 0 { // not all tools make something of a program without symbols
+		if err := s.put(s.others, path, text); err != nil {
+			return err
+		}
 	}
-	own, err := dumpOwn(path, debug)
+	own, err := dumpOwn(source, debug, filepath.Base(path))
 	if err != nil {
 		return err
 	}
@@ -141,8 +147,8 @@ func hasCode(path string) bool {
 	return text != nil && text.Type != elf.SHT_NOBITS
 }
 
-// dumpOwn makes symbols with package dump.
-func dumpOwn(path, debug string) ([]byte, error) {
+// dumpOwn makes symbols of a module with package dump.
+func dumpOwn(path, debug, name string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -152,7 +158,7 @@ func dumpOwn(path, debug string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := dump.Input{Binary: f, Size: info.Size(), Name: filepath.Base(path)}
+	in := dump.Input{Binary: f, Size: info.Size(), Name: name}
 	if d, err := os.Open(debug); err == nil {
 		defer d.Close()
 		info, err := d.Stat()

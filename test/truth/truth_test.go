@@ -22,6 +22,7 @@ import (
 const (
 	floorOwn       = 99.0
 	floorLibraries = 99.0
+	floorFrames    = 99.0
 	// mostLeftOut is how many crashes gdb may fail on.
 	mostLeftOut = 5
 )
@@ -245,7 +246,7 @@ func report(t *testing.T, results []result, columns []walker) {
 		t.Fatal("nothing was measured")
 	}
 	var b strings.Builder
-	names := []string{"gcc", "g++", "gcc -m32", "g++ -m32", "rustc", "go", "total"}
+	names := []string{"gcc", "g++", "gcc -m32", "g++ -m32", "rustc", "go", "go, stripped", "total"}
 	b.WriteString("\nSource lines of gdb recovered, and false ones:\n\n| compiler | crashes | half |")
 	for _, c := range columns {
 		if c.lines {
@@ -292,9 +293,14 @@ func report(t *testing.T, results []result, columns []walker) {
 	}
 	t.Log(b.String())
 	judge(t, rows["total"].scores[0])
+	for i, c := range columns {
+		if c.binaries {
+			judgeFrames(t, c.name, rows["total"].scores[i].frames)
+		}
+	}
 }
 
-// judge fails the test when the score is too low.
+// judge fails the test when the score of our own symbols is too low.
 func judge(t *testing.T, s score) {
 	if p := s.own.percent(); p < floorOwn {
 		t.Errorf("%.2f %% of the programs' lines recovered, want %v", p, floorOwn)
@@ -305,7 +311,15 @@ func judge(t *testing.T, s score) {
 	if n := s.own.wrong + s.libraries.wrong; n != 0 {
 		t.Errorf("%d false lines", n)
 	}
-	if n := s.frames.wrong; n != 0 {
-		t.Errorf("%d false frames", n)
+	judgeFrames(t, "own symbols", s.frames)
+}
+
+// judgeFrames likewise, of frames by their addresses.
+func judgeFrames(t *testing.T, how string, frames tally) {
+	if p := frames.percent(); p < floorFrames {
+		t.Errorf("%s: %.2f %% of the frames recovered, want %v", how, p, floorFrames)
+	}
+	if n := frames.wrong; n != 0 {
+		t.Errorf("%s: %d false frames", how, n)
 	}
 }

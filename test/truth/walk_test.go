@@ -21,7 +21,9 @@ type walker struct {
 	name string
 	// lines says that source lines count; without symbols there are none.
 	lines bool
-	walk  func(dump string) ([]byte, error)
+	// binaries says that it has the binaries in place of symbols.
+	binaries bool
+	walk      func(dump string) ([]byte, error)
 }
 
 // walkers are ours with its own symbols first, by which the score is judged.
@@ -32,20 +34,20 @@ func walkers(s *store, compiled, peer string) []walker {
 		}
 	}
 	all := []walker{
-		{"Mayday", true, with(s.own)},
-		{"Mayday, dump_syms", true, with(s.others)},
-		{"Mayday, stripped binaries", false, func(dump string) ([]byte, error) {
+		{name: "Mayday", lines: true, walk: with(s.own)},
+		{name: "Mayday, dump_syms", lines: true, walk: with(s.others)},
+		{name: "Mayday, stripped binaries", binaries: true, walk: func(dump string) ([]byte, error) {
 			b := fetch.NewBinaries(fetch.BinaryOptions{Paths: []string{s.binaries}})
 			text, err := walk(dump, stackwalk.Options{Binaries: b}, nil)
 			return text, errors.Join(err, b.Close())
 		}},
-		{"Mayday, nothing", false, func(dump string) ([]byte, error) { return walk(dump, stackwalk.Options{}, nil) }},
+		{name: "Mayday, nothing", walk: func(dump string) ([]byte, error) { return walk(dump, stackwalk.Options{}, nil) }},
 	}
 	if peer != "" {
 		all = append(all,
-			walker{"peer, symbols of Mayday", true, func(dump string) ([]byte, error) { return output(peer, "--json", dump, s.own) }},
-			walker{"peer, dump_syms", true, func(dump string) ([]byte, error) { return output(peer, "--json", dump, s.others) }},
-			walker{"peer, nothing", false, func(dump string) ([]byte, error) { return output(peer, "--json", dump) }})
+			walker{name: "peer, symbols of Mayday", lines: true, walk: func(dump string) ([]byte, error) { return output(peer, "--json", dump, s.own) }},
+			walker{name: "peer, dump_syms", lines: true, walk: func(dump string) ([]byte, error) { return output(peer, "--json", dump, s.others) }},
+			walker{name: "peer, nothing", walk: func(dump string) ([]byte, error) { return output(peer, "--json", dump) }})
 	}
 	return all
 }

@@ -89,7 +89,7 @@ func (f *Frames) Rules(q rule.Query) (rule.Set, bool) {
 	}
 	kind := f.kind(&fn)
 	if kind == outermost || kind == switching && !q.Innermost {
-		set.CFI = symbols.CFI{Start: fn.Start, Size: fn.End - fn.Start, Init: f.end()}
+		set.CFI = symbols.CFI{Start: fn.Start, Size: fn.End - fn.Start, Init: f.end(rule.Undefined)}
 		return set, true
 	}
 	at, taken, ok := f.table.Depth(&fn, q.Offset)
@@ -141,12 +141,16 @@ func (f *Frames) kind(fn *gopclntab.Function) kind {
 }
 
 // end are the rules of a function that has no caller.
-func (f *Frames) end() string {
+func (f *Frames) end(address string) string {
 	var out rule.Record
-	out.Add(rule.CFA, f.frame.sp)
-	out.Add(".ra", rule.Undefined)
+	out.Add(rule.CFA, rule.Plus(f.frame.sp, f.frame.word))
+	out.Add(".ra", address)
 	return out.Text()
 }
+
+// nowhere is a return address at which all walkers end a stack. Most of them take
+// one that is undefined for one that they must look for.
+const nowhere = "0"
 
 // text are the rules of a part of a function.
 func (f *Frames) text(fn *gopclntab.Function, k kind, at gopclntab.Piece) string {
@@ -198,7 +202,8 @@ func (f *Frames) keepsFP(fn *gopclntab.Function) bool {
 }
 
 // All yields the rows of each function, with the code that it describes. Rules
-// that hold only where a thread stands are not among them.
+// that hold only where a thread stands are not among them, and functions that
+// nothing called return to 0.
 func (f *Frames) All() iter.Seq2[executable.Range, []dwarf.Row] {
 	return func(yield func(executable.Range, []dwarf.Row) bool) {
 		for i := range f.table.Len() {
@@ -223,7 +228,7 @@ const maxRows = 64 << 10
 func (f *Frames) rows(fn *gopclntab.Function) (rows []dwarf.Row, end uint64) {
 	kind := f.kind(fn)
 	if kind == outermost {
-		return []dwarf.Row{{Offset: fn.Start, Rules: f.end()}}, fn.End
+		return []dwarf.Row{{Offset: fn.Start, Rules: f.end(nowhere)}}, fn.End
 	}
 	for p := range f.table.Depths(fn) {
 		if len(rows) == maxRows {
@@ -231,7 +236,7 @@ func (f *Frames) rows(fn *gopclntab.Function) (rows []dwarf.Row, end uint64) {
 		}
 		rows, end = append(rows, dwarf.Row{Offset: p.Start, Rules: f.text(fn, kind, p)}), p.End
 		if kind == switching && p.End-p.Start > 1 {
-			return append(rows[:1], dwarf.Row{Offset: fn.Start + 1, Rules: f.end()}), fn.End
+			return append(rows[:1], dwarf.Row{Offset: fn.Start + 1, Rules: f.end(nowhere)}), fn.End
 		}
 	}
 	return rows, end
