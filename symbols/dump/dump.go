@@ -12,7 +12,9 @@
 // Functions are named by their scopes, as in ns::type::function, without
 // parameters: DWARF does not spell them, and nothing is demangled.
 //
-// It does not read split DWARF (.dwo), PE or Mach-O files.
+// Of Mach-O files only programs in Go are read, from that table. It does not read
+// split DWARF (.dwo) or PE files: those of Go have no id that crashes ask for
+// symbols by.
 //
 // What is made and kept on the way is counted against Input.Memory, the output is
 // bounded by the input, and the context is looked at every few thousand steps: so
@@ -95,8 +97,10 @@ func Write(ctx context.Context, w io.Writer, in Input) error {
 		}
 	}
 	if gopclntab.Possible(binary) {
-		// Whatever is wrong with it: there is the rest of the file.
-		m.golang, _ = gopclntab.Open(binary) //nolint:errcheck // as above
+		// Whatever is wrong with it: an ELF file has other things to tell.
+		if m.golang, err = gopclntab.Open(binary); err != nil && binary.Format != executable.ELF {
+			return fault.Wrap(err, "binary %s", in.Name)
+		}
 	}
 	if m.info, err = debuginfo.Read(debug, m.meter); err != nil {
 		return fault.Wrap(err, "debug information of %s", in.Name)
@@ -116,7 +120,7 @@ func Write(ctx context.Context, w io.Writer, in Input) error {
 
 func open(r io.ReaderAt, size int64) (*executable.Image, error) {
 	im, err := executable.Open(r, size, executable.UnknownMachine)
-	if err == nil && im.Format != executable.ELF {
+	if err == nil && im.Format != executable.ELF && (im.Format != executable.MachO || !gopclntab.Possible(im)) {
 		err = fault.New(fault.Unsupported, "a %s file", im.Format)
 	}
 	return im, err
@@ -283,11 +287,17 @@ func identity(im *executable.Image) []byte {
 }
 
 // debugID is an identity as a symbol file spells it: a GUID whose first three
-// parts are numbers in the byte order of the machine, and an age of 0.
-func debugID(id []byte, littleEndian bool) string {
+// parts are numbers in the byte order of the machine (ELF), or the UUID as it
+// stands (Mach-O), and an age of 0.
+func debugID(im *executable.Image, id []byte) string {
+	return guid(id, im.Format == executable.ELF && im.Order.Uint16([]byte{1, 0}) == 1)
+}
+
+// guid is debugID; swapped says that the first three parts stand in the other order.
+func guid(id []byte, swapped bool) string {
 	var g [16]byte
 	copy(g[:], id)
-	if littleEndian {
+	if swapped {
 		slices.Reverse(g[0:4])
 		slices.Reverse(g[4:6])
 		slices.Reverse(g[6:8])
@@ -302,7 +312,11 @@ func (m *module) write() error {
 		arch = "unknown"
 	}
 	id := identity(m.binary)
-	_ = m.out.Write(&sym.Record{Kind: sym.KindModule, OS: []byte("Linux"), Arch: []byte(arch), ModuleID: []byte(debugID(id, m.binary.Order.Uint16([]byte{1, 0}) == 1)), Text: []byte(m.name)})
+	system := "Linux"
+	if m.binary.Format == executable.MachO {
+		system = "mac"
+	}
+	_ = m.out.Write(&sym.Record{Kind: sym.KindModule, OS: []byte(system), Arch: []byte(arch), ModuleID: []byte(debugID(m.binary, id)), Text: []byte(m.name)})
 	_ = m.out.Write(&sym.Record{Kind: sym.KindInfo, Text: fmt.Appendf(nil, "CODE_ID %X", id)})
 	if err := m.writeFiles(); err != nil {
 		return err

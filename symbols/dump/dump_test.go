@@ -31,10 +31,10 @@ func TestChanged(t *testing.T) {
 
 func TestDebugID(t *testing.T) {
 	id := []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17}
-	if got, want := debugID(id, true), "0403020106050807090A0B0C0D0E0F100"; got != want {
+	if got, want := guid(id, true), "0403020106050807090A0B0C0D0E0F100"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	if got, want := debugID(id[:2], false), "010200000000000000000000000000000"; got != want {
+	if got, want := guid(id[:2], false), "010200000000000000000000000000000"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

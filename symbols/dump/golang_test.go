@@ -3,6 +3,7 @@ package dump
 import (
 	"bytes"
 	"debug/elf"
+	"debug/macho"
 	"fmt"
 	"io"
 	"maps"
@@ -13,12 +14,19 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"mayday/app/fault"
 )
 
-// builtGo builds the test program of package gopclntab.
+// builtGo builds the test program of package gopclntab for a processor, or for a
+// system and a processor.
 func builtGo(tb testing.TB, arch string, flags ...string) []byte {
 	tb.Helper()
-	if testing.Short() && arch != "amd64" {
+	system, arch, other := strings.Cut(arch, "/")
+	if !other {
+		system, arch = "linux", system
+	}
+	if testing.Short() && (other || arch != "amd64") {
 		tb.Skip("compiling for another processor takes its time")
 	}
 	tool, err := exec.LookPath("go")
@@ -36,7 +44,7 @@ func builtGo(tb testing.TB, arch string, flags ...string) []byte {
 	}
 	cmd := exec.Command(tool, append(append([]string{"build", "-trimpath", "-o", out}, flags...), in)...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GO111MODULE=off", "GOFLAGS=", "GOOS=linux", "GOARCH="+arch)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GO111MODULE=off", "GOFLAGS=", "GOOS="+system, "GOARCH="+arch)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		tb.Skipf("the go command cannot build for %s here: %v\n%s", arch, err, text)
 	}
@@ -150,6 +158,36 @@ func TestWriteStrippedGo(t *testing.T) {
 			}
 			t.Logf("%d functions, %d differ; %d places, %d differ; %d rules", len(functions), missing, len(places), other, len(stack))
 		})
+	}
+}
+
+// A program for macOS is named by its UUID, as it stands.
+func TestWriteGoForMacOS(t *testing.T) {
+	b := builtGo(t, "darwin/arm64", "-ldflags=-s -w")
+	f, err := macho.NewFile(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := ""
+	for _, l := range f.Loads {
+		if raw := l.Raw(); len(raw) >= 24 && raw[0] == 0x1b {
+			id = fmt.Sprintf("%X0", raw[8:24])
+		}
+	}
+	var out bytes.Buffer
+	if err := Write(t.Context(), &out, input(b)); err != nil {
+		t.Fatal(err)
+	}
+	functions, places, stack := said(t, out.String())
+	if want := "MODULE mac arm64 " + id + " shop\n"; !strings.HasPrefix(out.String(), want) {
+		t.Errorf("got %.100q, want %q", out.String(), want)
+	}
+	if !slices.Contains(slices.Collect(maps.Values(functions)), "main.deferred.func1") || len(places) < 100_000 || len(stack) < 3000 {
+		t.Errorf("%d functions, %d places, %d rules", len(functions), len(places), len(stack))
+	}
+	b[bytes.Index(b, []byte("__gopclntab"))] = 'x'
+	if err := Write(t.Context(), io.Discard, input(b)); !fault.Is(err, fault.Unsupported) {
+		t.Errorf("without the table: %v", err)
 	}
 }
 

@@ -25,6 +25,15 @@ func FuzzRules(f *testing.F) {
 	seed(armBinary([][]uint32{{0x80a8b0b0}, {0x8101b281, 0x04a8b0b0}, {cannotUnwind}}))
 	seed(&sample.Binary{Format: executable.ELF, Machine: executable.AMD64, ID: []byte{1}, Sections: []sample.Section{{Name: ".text", Offset: textAt, Data: code(steps), Executable: true},
 		{Name: ".eh_frame", Offset: ehFrameAt, Data: ehFrame(ehFrameAt, textAt, 0x40, 0x42, 0x0f, 3, 0x77, 8, 6, 0x10, 3, 2, 0x72, 0)}}})
+	for _, m := range []executable.Machine{executable.AMD64, executable.ARM64} {
+		g := sample.GoTable{Machine: m, Minor: 20, At: 0x8000, Text: textAt, Functions: []sample.GoFunction{
+			{Name: "main.main", Start: 0, End: 16, Depths: []sample.GoStep{{Value: 0, Size: 1}, {Value: 8, Size: 2}, {Value: 32, Size: 13}}},
+			{Name: "runtime.sigpanic", Start: 16, End: 32, Special: 9, Depths: []sample.GoStep{{Value: 8, Size: 16}}},
+			{Name: "runtime.goexit", Start: 32, End: 48, Special: 8, Flags: 1, Depths: []sample.GoStep{{Value: 0, Size: 16}}}}}
+		table, module := g.Bytes()
+		seed(&sample.Binary{Format: executable.ELF, Machine: m, Sections: []sample.Section{{Name: ".text", Offset: textAt, Data: make([]byte, 64), Executable: true},
+			{Name: ".gopclntab", Offset: 0x8000, Data: table}, {Name: ".go.module", Offset: 0x10000, Data: module}}})
+	}
 	f.Fuzz(func(t *testing.T, file []byte, offset uint32, innermost bool) {
 		im, err := executable.Open(bytes.NewReader(file), int64(len(file)), executable.UnknownMachine)
 		if err != nil {

@@ -21,7 +21,7 @@ type build struct {
 	// stripped says that symbols are made of what is left of the program without its
 	// own symbols and debug information.
 	stripped bool
-	runs   []run
+	runs     []run
 }
 
 // run is one way to start a program.

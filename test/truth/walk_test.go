@@ -23,7 +23,7 @@ type walker struct {
 	lines bool
 	// binaries says that it has the binaries in place of symbols.
 	binaries bool
-	walk      func(dump string) ([]byte, error)
+	walk     func(dump string) ([]byte, error)
 }
 
 // walkers are ours with its own symbols first, by which the score is judged.
