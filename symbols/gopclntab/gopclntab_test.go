@@ -136,3 +136,32 @@ func TestInlines(t *testing.T) {
 		})
 	}
 }
+
+// Where the module data is left to the loader, relocations say where code and
+// inlined calls begin.
+func TestModuleDataInRelocations(t *testing.T) {
+	b := built(t, "linux amd64 -buildmode=pie")
+	_, want := opened(t, b)
+	f, err := elf.NewFile(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := symbols(t, b)["runtime.firstmoduledata"]
+	for _, s := range f.Sections {
+		if s.Addr <= at && at < s.Addr+s.Size {
+			clear(b[s.Offset+at-s.Addr:][:41*8])
+		}
+	}
+	_, got := opened(t, b)
+	if got.text != want.text || got.trees != want.trees || !got.treesKnown {
+		t.Errorf("code at %#x, inlined calls at %#x, want %#x and %#x", got.text, got.trees, want.text, want.trees)
+	}
+	for _, s := range f.Sections {
+		if s.Type == elf.SHT_RELA {
+			clear(b[s.Offset : s.Offset+s.FileSize])
+		}
+	}
+	if _, got = opened(t, b); got.text != want.text || got.treesKnown {
+		t.Errorf("with nothing but the section of code: code at %#x, want %#x", got.text, want.text)
+	}
+}

@@ -187,28 +187,84 @@ func (t *Table) moduleData() {
 	if t.version == go116 {
 		return
 	}
-	word := int(t.pointer)
+	word, found := int(t.pointer), false
 	search(t.image, data(t.image), word, moduleWords*word, func(_ uint64, b []byte) bool {
 		for _, decode := range []func(uint64) uint64{absolute(t.image), fromBase(t.image)} {
-			at := func(i int) uint64 {
+			found = found || t.use(func(i int) uint64 {
 				if word == 4 {
 					return decode(uint64(t.order.Uint32(b[4*i:])))
 				}
 				return decode(t.order.Uint64(b[8*i:]))
-			}
-			if at(0) != t.start || at(wordNames) != t.start+t.names {
-				continue
-			}
-			t.text = at(wordText)
-			t.trees = at(wordTrees120)
-			if t.version == go118 {
-				t.trees = at(wordTrees118)
-			}
-			_, t.treesKnown = held(t.image, t.trees)
-			return false
+			})
 		}
-		return true
+		return !found
 	})
+	if !found && t.image.Format == executable.ELF && word == 8 {
+		t.relocations()
+	}
+}
+
+// use takes what it needs of the module data, whose words are offsets in the
+// module, if it is the one of this table.
+func (t *Table) use(word func(i int) uint64) bool {
+	if word(0) != t.start || word(wordNames) != t.start+t.names {
+		return false
+	}
+	t.text, t.trees = word(wordText), word(wordTrees120)
+	if t.version == go118 {
+		t.trees = word(wordTrees118)
+	}
+	_, t.treesKnown = held(t.image, t.trees)
+	return true
+}
+
+// relocations finds the module data where a linker left the words themselves to
+// the loader: the relocations of ELF files with addends (gABI) say what will
+// stand there.
+func (t *Table) relocations() {
+	var found []map[int]uint64
+	var places []uint64
+	t.eachRelocation(func(at, value uint64) {
+		if value == t.start+t.image.Base && len(places) < maxCandidates {
+			places, found = append(places, at), append(found, map[int]uint64{})
+		}
+	})
+	t.eachRelocation(func(at, value uint64) {
+		for i, p := range places {
+			if at >= p && at-p < moduleWords*8 && at%8 == p%8 {
+				found[i][int(at-p)/8] = value - t.image.Base
+			}
+		}
+	})
+	for _, words := range found {
+		if t.use(func(i int) uint64 { return words[i] }) {
+			return
+		}
+	}
+}
+
+// eachRelocation shows the words that will be addresses in the module.
+func (t *Table) eachRelocation(show func(at, value uint64)) {
+	const entry = 24 // the place, symbol and kind, and the value
+	for i := range t.image.Sections {
+		s := &t.image.Sections[i]
+		if s.Name != ".rela.dyn" && s.Name != ".rela" {
+			continue
+		}
+		for at := uint64(0); at+entry <= min(s.FileSize, maxSearched); {
+			n := min((chunk - chunk%entry), (s.FileSize-at)/entry*entry)
+			b := t.image.Read(s, at, int(n))
+			if b == nil {
+				return
+			}
+			for ; len(b) >= entry; b = b[entry:] {
+				if symbol := t.order.Uint64(b[8:]) >> 32; symbol == 0 {
+					show(t.order.Uint64(b), t.order.Uint64(b[16:]))
+				}
+			}
+			at += n
+		}
+	}
 }
 
 // absolute makes an offset of an address as files have it that were linked to a
