@@ -37,7 +37,7 @@ func TestSplit(t *testing.T) {
 	if diff := cmp.Diff([]string{".cfa", "$rsp 8 +", ".ra", ".cfa 8 - ^", "$rbx", "$rbx"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if got := Split("nonsense " + strings.Repeat(" ", 3)); got != nil {
+	if got := Split("nonsense " + strings.Repeat(" ", 3)); len(got) != 0 {
 		t.Errorf("got %q", got)
 	}
 }
