@@ -19,6 +19,9 @@ const (
 	// documentText is the longest text; names of C++ functions have some
 	// kilobytes at most.
 	documentText = 16 << 10
+	// documentLeaf is the longest name of a file under a frame: no system has
+	// names of more than 255 characters.
+	documentLeaf = 1 << 10
 	// documentWord is what texts are cut to where there is no more room.
 	documentWord = 64
 	// documentPart is the JSON of a part that documentParts does not name.
@@ -33,7 +36,7 @@ var documentParts = map[string]int{
 	"crashpad_annotations": 1 << 20,
 	"handles":              1 << 20, // of 100 bytes each
 	"modules":              4 << 20, // of 350 bytes each; programs have hundreds
-	"threads":              4 << 20, // 8,000 frames of 500 bytes; large dumps have more, see threadRoom
+	"threads":              4 << 20, // 8,000 frames of usualFrame; large dumps have more, see threadRoom
 	"unloaded_modules":     1 << 20, // of 200 bytes each; Windows keeps 64
 }
 
@@ -41,6 +44,10 @@ var documentParts = map[string]int{
 func threadRoom(size uint64) int {
 	return documentParts["threads"] + int(min(size/4, uint64(documentParts["threads"])))
 }
+
+// usualHit is what an unloaded module under a frame counts for at least, with a
+// name of a path.
+const usualHit = 150
 
 // documentList is how many entries a list has.
 const documentList = 8 << 10
@@ -51,6 +58,7 @@ type documentRoom struct {
 	part    string
 	inner   int      // how long the JSON may become with entries of lists in lists
 	outer   int      // and with others
+	short   int      // bytes that count although they are not there
 	cut     []string // the parts that something is missing of
 }
 
@@ -66,6 +74,7 @@ func (r *documentRoom) begin(part string, at int) {
 	case !ok:
 		size = documentPart
 	}
+	at += r.short
 	r.part, r.inner, r.outer = part, at+size, at+size+size/4
 }
 
@@ -87,10 +96,21 @@ func (r *documentRoom) note(truncated string) string {
 	return truncated + "left out of the document: parts of " + strings.Join(r.cut, ", ")
 }
 
+// used is how many bytes of JSON there are, with those that count besides.
+func (e *encoder) used() int { return len(e.B) + e.room.short }
+
+// charge has the object that begins at from count for so many bytes at least:
+// what Go values take does not depend on how short their texts are.
+func (e *encoder) charge(from, least int) {
+	if n := len(e.B) - from; e.room != nil && n < least {
+		e.room.short += least - n
+	}
+}
+
 // full reports whether there is no room for entry i of a list.
 func (e *encoder) full(i int) bool {
 	r := e.room
-	if r == nil || i < documentList && len(e.B) < r.outer {
+	if r == nil || i < documentList && e.used() < r.outer {
 		return false
 	}
 	r.missing()
@@ -100,21 +120,20 @@ func (e *encoder) full(i int) bool {
 // fullInside is full for lists within lists.
 func (e *encoder) fullInside(i int) bool {
 	r := e.room
-	if r == nil || i < documentList && len(e.B) < r.inner {
+	if r == nil || i < documentList && e.used() < r.inner {
 		return false
 	}
 	r.missing()
 	return true
 }
 
-// fit cuts a text to what there is room for.
-func (e *encoder) fit(s string) string {
+// fit cuts a text to what there is room for, and to limit bytes.
+func (e *encoder) fit(s string, limit int) string {
 	r := e.room
 	if r == nil || len(s) <= documentWord {
 		return s
 	}
-	limit := documentText
-	if len(e.B) >= r.outer {
+	if e.used() >= r.outer {
 		limit = documentWord
 	}
 	if len(s) <= limit {

@@ -13,7 +13,14 @@ import (
 // Unlike the JSON it is bounded, whatever the dump: DocumentFrames frames of
 // each stack, and of lists without end as much as fits some megabytes. The key
 // "truncated" says which parts are not whole.
-func (s *State) Document() (map[string]any, error) {
+func (s *State) Document() map[string]any { return s.Outline().Document() }
+
+// Outline is a document on its way: its JSON, which holds on to nothing of the
+// state. Of large ones the state can go before the values are made.
+type Outline struct{ text string }
+
+// Outline is what Document is made of.
+func (s *State) Outline() Outline {
 	frames := 0
 	for i := range s.Threads {
 		frames += min(len(s.Threads[i].stack().Frames), DocumentFrames)
@@ -22,8 +29,14 @@ func (s *State) Document() (map[string]any, error) {
 	size := min(usualFrame*frames, threads) + min(usualModule*len(s.Modules), documentParts["modules"]) + usualRest
 	e := &encoder{Writer: jsontext.Writer{B: make([]byte, 0, size)}, width: s.System.AddressWidth(), room: &documentRoom{threads: threads}}
 	e.state(s)
+	// Nobody writes to e.B any more.
+	return Outline{unsafe.String(unsafe.SliceData(e.B), len(e.B))}
+}
+
+// Document makes the values.
+func (o Outline) Document() map[string]any {
 	// All of it is known to be right: the only part that others wrote, the soft
-	// errors, was parsed and written anew before. Nobody writes to e.B any more.
-	doc, _ := jsontext.Values(unsafe.String(unsafe.SliceData(e.B), len(e.B))).(map[string]any)
-	return doc, nil
+	// errors, was parsed and written anew before.
+	doc, _ := jsontext.Values(o.text).(map[string]any)
+	return doc
 }

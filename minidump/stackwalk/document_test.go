@@ -40,10 +40,7 @@ func TestDocumentIsTheJSON(t *testing.T) {
 	name := "näme \"x\" \\ \x01\n\t\r\b\f �"
 	list := append(states(t), &State{RequestingThread: -1, Threads: []Thread{{Name: &name}}, SoftErrors: jsontext.Normal([]byte(` {"b":[1,2.5e3,"\ud83d\ude00/\u2028",{}],"a":null,"c":[],"d":true}`))})
 	for i, s := range list {
-		got, err := s.Document()
-		if err != nil {
-			t.Fatal(err)
-		}
+		got := s.Document()
 		var want map[string]any
 		d := json.NewDecoder(bytes.NewReader(s.AppendJSON(nil)))
 		d.UseNumber()

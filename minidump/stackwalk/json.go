@@ -56,7 +56,7 @@ func (e *encoder) part(k string) {
 func (e *encoder) address(v uint64) { e.Hex(v, e.width) }
 
 // text writes a string.
-func (e *encoder) text(s string) { e.Text(e.fit(s)) }
+func (e *encoder) text(s string) { e.Text(e.fit(s, documentText)) }
 
 // optional writes a string, null for "".
 func (e *encoder) optional(s string) {
@@ -258,7 +258,7 @@ func (e *encoder) frames(s *State, k *Stack, crashing bool) {
 }
 
 func (e *encoder) frame(s *State, k *Stack, n int, registers bool) {
-	f := &k.Frames[n]
+	f, from := &k.Frames[n], len(e.B)
 	e.Raw(`{"file":`)
 	e.maybe(f.File, f.HasFile)
 	e.Raw(`,"frame":`)
@@ -286,7 +286,7 @@ func (e *encoder) frame(s *State, k *Stack, n int, registers bool) {
 		e.Raw(`null,"module_offset":null`)
 	} else {
 		m := &s.Modules[f.Module]
-		e.text(symbols.Leaf(m.Name))
+		e.Text(e.fit(symbols.Leaf(m.Name), documentLeaf))
 		e.Raw(`,"module_offset":`)
 		e.address(f.Instruction - m.Base)
 	}
@@ -301,6 +301,7 @@ func (e *encoder) frame(s *State, k *Stack, n int, registers bool) {
 	e.Raw(`","unloaded_modules":`)
 	e.unloadedHits(f.Unloaded)
 	e.Raw("}")
+	e.charge(from, usualFrame)
 }
 
 func (e *encoder) inlines(list []symbols.Inline) {
@@ -340,6 +341,7 @@ func (e *encoder) unloadedHits(hits []UnloadedHit) {
 			break
 		}
 		e.Item(i)
+		from := len(e.B)
 		e.Raw(`{"module":`)
 		e.text(h.Name)
 		e.Raw(`,"offsets":[`)
@@ -351,6 +353,7 @@ func (e *encoder) unloadedHits(hits []UnloadedHit) {
 			e.address(o)
 		}
 		e.Raw("]}")
+		e.charge(from, usualHit)
 	}
 	e.Raw("]")
 }

@@ -168,15 +168,16 @@ func (w *InProcess) walk(ctx context.Context, d rules.Dump, annotations map[stri
 	if err != nil {
 		return unreadable(err)
 	}
-	if frames := state.Frames(); frames > hugeFrames || state.ThreadCount > hugeThreads {
+	huge := state.Frames() > hugeFrames || state.ThreadCount > hugeThreads
+	if huge {
 		dump.Threads = nil // the state has what counts of them
 		runtime.GC()       // what the walk left behind would wait beside the document
 	}
-	doc, err := state.Document()
-	if err != nil {
-		return walkFailed("Internal", err)
+	outline := state.Outline()
+	if huge {
+		runtime.GC() // neither dump nor state are used any more
 	}
-	return rules.WalkResult{Output: doc, NoAnswer: asked.noAnswer.Load()}
+	return rules.WalkResult{Output: outline.Document(), NoAnswer: asked.noAnswer.Load()}
 }
 
 // askedSource notices when symbols could not be asked for.
