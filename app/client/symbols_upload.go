@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +37,9 @@ const (
 	// uploadTries is how often a file is sent before the command gives up; each
 	// try goes on where the last one broke off.
 	uploadTries = 6
+	// refused is the kind of error for what the server does not take. The command
+	// was right, so its exit code is not that of usage errors.
+	refused = fault.Conflict
 )
 
 // SymbolsUpload is the command symbols upload: sends debug files that a server lacks.
@@ -44,12 +48,14 @@ func SymbolsUpload() *cli.Command {
 		Name: "upload", ArgsUsage: "PATH…", Usage: "send debug symbols to a symbol server",
 		Description: "Sends each Breakpad symbol file (.sym) and each debug file (ELF, Mach-O, PE, PDB) that is named or lies\n" +
 			"below a named directory. Files that the server has already are not sent again, and one that broke off goes on\n" +
-			"where it stopped, also when the command is run again. The token is also read from the environment variable\n" +
-			"MAYDAY_TOKEN. Exit code 1 when the server does not take a file.",
+			"where it stopped, also when the command is run again. Then it waits until the server has made symbols of the ELF\n" +
+			"files, and says which. The token is also read from the environment variable MAYDAY_TOKEN. Exit code 1 when the\n" +
+			"server does not take a file, or makes no symbols of an ELF file.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "url", Value: "http://127.0.0.1:8000", Usage: "`ADDRESS` of the server"},
 			&cli.StringFlag{Name: "token", Usage: "API `TOKEN` with the permission upload_symbols or upload_try_symbols"},
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: 4, Usage: "send `N` files at a time"},
+			&cli.DurationFlag{Name: "wait", Value: defaultWait, Usage: "wait no longer than a `TIME` for symbols that are made of ELF files, 0 not at all"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "send nothing, print what the server lacks"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only what fails and the sum"},
 		},
@@ -67,6 +73,9 @@ type symbolUpload struct {
 	progress   *progress
 
 	sent, had, bytes atomic.Int64
+
+	mu      sync.Mutex // guards what follows
+	uploads []int64    // that have raw debug files
 }
 
 // found is a file to send.
@@ -141,13 +150,16 @@ func uploadSymbols(c *cli.Context) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	u.progress.end()
 	what := "sent"
+	var without error // some builds have no symbols
 	if u.dry {
 		what = "would be sent"
+	} else if without = u.await(c.Context, c.Duration("wait")); without != nil && !fault.Is(without, refused) {
+		return without
 	}
+	u.progress.end()
 	fmt.Fprintf(c.App.Writer, "%d files %s (%d bytes), %d were there already\n", u.sent.Load(), what, u.bytes.Load(), u.had.Load())
-	return nil
+	return without
 }
 
 func sortedByKey(list []found) []found {
@@ -233,7 +245,10 @@ func (u *symbolUpload) call(ctx context.Context, method, address string, body io
 		return resp, nil
 	}
 	if resp.StatusCode >= 300 {
-		kind := fault.Invalid
+		kind := refused
+		if resp.StatusCode == http.StatusNotFound {
+			kind = fault.NotFound
+		}
 		if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
 			kind = fault.Unavailable
 		}
@@ -269,6 +284,7 @@ func (u *symbolUpload) batch(ctx context.Context, files []found, jobs int) error
 		return fault.As(fault.Internal, err, "request")
 	}
 	var answer struct {
+		ID    int64
 		Files []struct {
 			Action struct {
 				Type, URL, Msg string
@@ -282,6 +298,9 @@ func (u *symbolUpload) batch(ctx context.Context, files []found, jobs int) error
 	}
 	if len(answer.Files) != len(files) {
 		return fault.New(fault.Malformed, "the server answers about %d files of %d", len(answer.Files), len(files))
+	}
+	if slices.ContainsFunc(files, func(f found) bool { return !strings.HasSuffix(f.key, ".sym") }) {
+		u.sentTo(answer.ID)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(jobs)
@@ -297,7 +316,7 @@ func (u *symbolUpload) batch(ctx context.Context, files []found, jobs int) error
 			}
 			group.Go(func() error { return u.send(ctx, files[i], a.Action.URL, a.Action.Encoding == "gzip") })
 		default:
-			group.Go(func() error { return fault.New(fault.Invalid, "%s: %s", files[i].path, a.Action.Msg) })
+			group.Go(func() error { return fault.New(refused, "%s: %s", files[i].path, a.Action.Msg) })
 		}
 	}
 	return group.Wait()
@@ -351,7 +370,7 @@ func (u *symbolUpload) send(ctx context.Context, f found, address string, packed
 			return nil
 		}
 		u.progress.add(-body.sum, 0)
-		if earlier && fault.Is(err, fault.Invalid) { // packed otherwise then: the server dropped the part
+		if earlier && fault.Is(err, refused) { // packed otherwise then: the server dropped the part
 			earlier, from = false, 0
 			continue
 		}
@@ -420,10 +439,12 @@ func (u *symbolUpload) sendRaw(ctx context.Context, f found) error {
 		pw.CloseWithError(err) // ends the request
 	}()
 	defer pr.Close() // ends the goroutine when the request ended early
-	_, err = u.call(ctx, http.MethodPost, u.url+"/upload/debug/", pr, map[string]string{"Auth-Token": u.token, "Content-Type": m.FormDataContentType()}, nil)
+	var answer struct{ Upload struct{ ID int64 } }
+	_, err = u.call(ctx, http.MethodPost, u.url+"/upload/debug/", pr, map[string]string{"Auth-Token": u.token, "Content-Type": m.FormDataContentType()}, &answer)
 	if err != nil {
 		return err
 	}
+	u.sentTo(answer.Upload.ID)
 	u.sent.Add(1)
 	u.bytes.Add(f.size)
 	u.progress.add(0, 1)

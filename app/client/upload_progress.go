@@ -77,6 +77,15 @@ func (p *progress) say(format string, args ...any) {
 	fmt.Fprintf(p.out, format+"\n", args...)
 }
 
+// wait draws a line in place of the bar.
+func (p *progress) wait(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.terminal {
+		fmt.Fprintf(p.out, "\r"+format+"\x1b[K", args...)
+	}
+}
+
 // end removes the bar.
 func (p *progress) end() {
 	p.mu.Lock()

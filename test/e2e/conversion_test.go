@@ -259,3 +259,39 @@ func TestDebugFileWithoutSymbols(t *testing.T) {
 		t.Errorf("the file itself is not there for debuggers: %d", status)
 	}
 }
+
+// symbols upload waits for the symbols of what it sent, and its exit code says
+// whether there are any.
+func TestUploadWaitsForSymbols(t *testing.T) {
+	t.Parallel()
+	k := buildKite(t)
+	s := start(t)
+	token := s.token("build@example.com", "upload_symbols")
+	code, out, errs := run(t, "symbols", "upload", "--url", s.url, "--token", token, k.stripped, k.debug)
+	if key := "kite/" + k.binary.DebugID() + "/kite.sym"; code != 0 || !strings.Contains(errs, "symbols of build "+strings.ToUpper(k.binary.CodeID())) || !strings.Contains(errs, key) {
+		t.Errorf("exit %d\n%s%s", code, out, errs)
+	}
+	if err := s.symbolicated(k); err != nil {
+		t.Error(err)
+	}
+	text, err := os.ReadFile(k.debug)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := elf.Open(k.debug)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	copy(text[f.Section(".debug_info").Offset:], "\x00\xff\xff\x7f")
+	broken := filepath.Join(t.TempDir(), "kite.debug")
+	if err := os.WriteFile(broken, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := run(t, "symbols", "upload", "--url", s.url, "--token", token, broken); code != 1 || !strings.Contains(errs, "no symbols of build") {
+		t.Errorf("a file that no symbols can be made of: exit %d\n%s%s", code, out, errs)
+	}
+	if code, out, errs := run(t, "symbols", "upload", "--wait", "0", "--url", s.url, "--token", token, broken); code != 0 {
+		t.Errorf("without waiting: exit %d\n%s%s", code, out, errs)
+	}
+}
