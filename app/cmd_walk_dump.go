@@ -44,7 +44,8 @@ func walkDump(c *cli.Context) error {
 		return fault.As(fault.Invalid, err, "settings")
 	}
 	cfg := &config.Config{DataDir: s.DataDir, Storage: config.Storage{Symbols: s.Symbols},
-		Symbols: config.Symbols{URLs: s.URLs, Private: s.Private, CacheSize: config.Bytes(s.CacheSize), BinariesSize: config.Bytes(s.BinariesSize)}}
+		Symbols: config.Symbols{URLs: s.URLs, Private: s.Private, CacheSize: config.Bytes(s.CacheSize), BinariesSize: config.Bytes(s.BinariesSize),
+			ConvertMemory: config.Bytes(s.ConvertMemory)}}
 	d := &deps{cfg: cfg, log: zap.NewNop()}
 	defer d.close()
 	r, err := walkFile(c.Context, d, req)

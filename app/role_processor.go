@@ -130,7 +130,7 @@ func (d *deps) walkers(source *moduleSymbols) (usual, careful rules.Walker, err 
 		return nil, nil, fault.As(fault.Unavailable, err, "find this program")
 	}
 	settings := childSettings{DataDir: d.cfg.DataDir, Symbols: d.cfg.Storage.Symbols, URLs: d.cfg.Symbols.URLs, Private: d.cfg.Symbols.Private, CacheSize: int64(d.cfg.Symbols.CacheSize),
-		BinariesSize: int64(d.cfg.Symbols.BinariesSize)}
+		BinariesSize: int64(d.cfg.Symbols.BinariesSize), ConvertMemory: int64(d.cfg.Symbols.ConvertMemory)}
 	careful = &processor.Isolated{Command: []string{self, walkCommand}, Timeout: cfg.WalkTimeout, Memory: int64(cfg.WalkMemory), TempDir: cfg.TempDir, Settings: settings}
 	if cfg.Isolate {
 		return careful, careful, nil
@@ -140,12 +140,13 @@ func (d *deps) walkers(source *moduleSymbols) (usual, careful rules.Walker, err 
 
 // childSettings is what a walking child needs of the configuration.
 type childSettings struct {
-	DataDir      string   `json:"data_dir"`
-	Symbols      string   `json:"symbols"`
-	URLs         []string `json:"urls"`
-	Private      []string `json:"private_hosts"`
-	CacheSize    int64    `json:"cache_size"`
-	BinariesSize int64    `json:"binaries_size"`
+	DataDir       string   `json:"data_dir"`
+	Symbols       string   `json:"symbols"`
+	URLs          []string `json:"urls"`
+	Private       []string `json:"private_hosts"`
+	CacheSize     int64    `json:"cache_size"`
+	BinariesSize  int64    `json:"binaries_size"`
+	ConvertMemory int64    `json:"convert_memory"`
 }
 
 func walkerVersion() string { return "mayday " + command.Version().Version }

@@ -13,9 +13,14 @@ const heapArena = 64 << 20
 // LimitData lets the private memory of this process grow by that many bytes.
 // The address space cannot be bounded: the runtime reserves far more than it
 // uses. It counts from what the program takes by itself, and leaves room for
-// the arena that is begun and not filled.
+// the arena that is begun and not filled. A limit that the process has already,
+// from the one that began it, stays.
 func LimitData(bytes uint64) error {
 	limit := dataNow() + bytes + heapArena
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_DATA, &old); err == nil {
+		limit = min(limit, old.Max)
+	}
 	return syscall.Setrlimit(syscall.RLIMIT_DATA, &syscall.Rlimit{Cur: limit, Max: limit})
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -293,5 +294,23 @@ func TestUploadWaitsForSymbols(t *testing.T) {
 	}
 	if code, out, errs := run(t, "symbols", "upload", "--wait", "0", "--url", s.url, "--token", token, broken); code != 0 {
 		t.Errorf("without waiting: exit %d\n%s%s", code, out, errs)
+	}
+}
+
+// A walking child has symbols made of what a debuginfod server knows, as the
+// processor itself does.
+func TestSuppliedDebugFileInChild(t *testing.T) {
+	t.Parallel()
+	k := buildKite(t)
+	files := http.NewServeMux()
+	for name, path := range map[string]string{"debuginfo": k.debug, "executable": k.stripped} {
+		files.HandleFunc("GET /buildid/"+k.binary.CodeID()+"/"+name, func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, path) })
+	}
+	supplier := httptest.NewServer(files)
+	defer supplier.Close()
+	s := start(t, "--processor.isolate", "true", "--symbols.urls", "debuginfod+"+supplier.URL)
+	id := s.submit(map[string]string{"ProductName": "Kite"}, map[string][]byte{"upload_file_minidump": k.dump})
+	if p := s.processed(id); p["signature"] != "sail" {
+		t.Errorf("signature %v, notes %v", p["signature"], p["processor_notes"])
 	}
 }
