@@ -216,13 +216,7 @@ func (d *deps) symbolSource(ctx context.Context) (*moduleSymbols, error) {
 			return nil, err
 		}
 		o.Supplied = &fetch.Supplied{From: places, Dir: filepath.Join(d.cfg.DataDir, "binaries"), MaxBytes: size, Log: d.log.Named("symbols"),
-			Wanted: func(ctx context.Context, id symbols.ModuleID) bool {
-				h, err := store.Open(ctx, id)
-				if err == nil {
-					h.Close()
-				}
-				return fault.Is(err, fault.NotFound)
-			}}
+			Wanted: fetch.WithoutUnwind(store)}
 	}
 	binaries := fetch.NewBinaries(o)
 	d.onClose("binaries", binaries.Close)

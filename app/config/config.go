@@ -219,7 +219,7 @@ type Symbols struct {
 	URLs      []string `yaml:"urls" default:"" doc:"Suppliers asked, in order, for what the symbols bucket lacks: https://… in Breakpad's layout (Tecken), microsoft+https://…, debuginfod+https://…, s3:// and gs:// buckets, file:///path."`
 	Private   []string `yaml:"private_hosts" default:"" doc:"Hosts, addresses and networks (CIDR) in private networks that suppliers of symbols may redirect to; hosts that symbols.urls names need not stand here."`
 
-	BinariesSize Bytes `yaml:"binaries_size" default:"5GiB" doc:"Most disk that binaries of modules from suppliers take in <data_dir>/binaries; stacks are unwound by those of modules that nobody has symbols of. 0 asks for none."`
+	BinariesSize Bytes `yaml:"binaries_size" default:"5GiB" doc:"Most disk that binaries of modules from suppliers take in <data_dir>/binaries; stacks are unwound by those of modules whose symbols do not say how, or that have none. 0 asks for none."`
 
 	MaxUpload          Bytes    `yaml:"max_upload" default:"10GiB" doc:"Largest upload of symbols, as it comes over the wire."`
 	DisallowedSnippets []string `yaml:"disallowed_snippets" default:"qcom/proprietary" doc:"Archives of symbols with one of these texts in the name of a member are refused."`

@@ -16,6 +16,7 @@ import (
 
 	"mayday/app/fault"
 	"mayday/symbols"
+	"mayday/symbols/cache"
 	"mayday/symbols/executable"
 )
 
@@ -38,6 +39,20 @@ type Supplied struct {
 	// each for it.
 	Wanted func(ctx context.Context, id symbols.ModuleID) bool
 	Log    *zap.Logger
+}
+
+// WithoutUnwind wants the binaries of modules that have no symbols in a store, or
+// symbols that say nothing about how to leave functions, such as those made of
+// a PDB file alone.
+func WithoutUnwind(store *cache.Store) func(context.Context, symbols.ModuleID) bool {
+	return func(ctx context.Context, id symbols.ModuleID) bool {
+		h, err := store.Open(ctx, id)
+		if err != nil {
+			return fault.Is(err, fault.NotFound)
+		}
+		defer h.Close()
+		return !h.View(symbols.Best).HasUnwind()
+	}
 }
 
 const (

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"mayday/app/fault"
 	"mayday/symbols"
+	"mayday/symbols/cache"
 	"mayday/symbols/executable"
 )
 
@@ -160,4 +162,32 @@ func TestSuppliedBinariesThatAreNotWanted(t *testing.T) {
 	wanted = true
 	b.now = func() time.Time { return time.Now().Add(2 * absentBinaryFor) }
 	checkBinary(t, b, dynamic, executable.AMD64)
+}
+
+// A binary is asked for where symbols do not help to unwind.
+func TestWithoutUnwind(t *testing.T) {
+	const id = "0123456789ABCDEF0123456789ABCDEF1"
+	texts := map[string]string{
+		"bare.pdb": "FUNC 1000 10 0 f\nPUBLIC 1010 0 p\n",
+		"cfi.pdb":  "FUNC 1000 10 0 f\nSTACK CFI INIT 1000 10 .cfa: $rsp 8 +\n",
+		"win.pdb":  "STACK WIN 4 1000 10 0 0 0 0 0 0 1 $eip 4 + ^ =\n",
+		"down.pdb": "",
+	}
+	store := cache.New(cache.Options{Dir: t.TempDir(), Fetch: func(_ context.Context, m symbols.ModuleID) (io.ReadCloser, error) {
+		text, ok := texts[m.DebugFile]
+		switch {
+		case !ok:
+			return nil, fault.New(fault.NotFound, "none")
+		case text == "":
+			return nil, fault.New(fault.Unavailable, "down")
+		}
+		return io.NopCloser(strings.NewReader("MODULE windows x86_64 " + id + " " + m.DebugFile + "\n" + text)), nil
+	}})
+	t.Cleanup(func() { store.Close() })
+	wanted := WithoutUnwind(store)
+	for name, want := range map[string]bool{"bare.pdb": true, "cfi.pdb": false, "win.pdb": false, "gone.pdb": true, "down.pdb": false} {
+		if got := wanted(t.Context(), symbols.ModuleID{DebugFile: name, DebugID: id}); got != want {
+			t.Errorf("%s: wanted %v", name, got)
+		}
+	}
 }

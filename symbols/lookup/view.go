@@ -207,6 +207,9 @@ func (v View) HasWin() bool {
 	return !v.unusable() && v.t.win[0].count+v.t.win[1].count > 0
 }
 
+// HasUnwind reports whether the file says anything about how to leave functions.
+func (v View) HasUnwind() bool { return v.HasWin() || !v.unusable() && v.t.cfi.count > 0 }
+
 // cfiRow is a STACK CFI record of an open range.
 type cfiRow struct {
 	at   uint64
