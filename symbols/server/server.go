@@ -26,6 +26,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -170,7 +171,7 @@ func (s *Server) Mount(e *echo.Echo) {
 	both("/api/uploads/files", s.api(s.apiFiles, http.MethodGet))
 	both("/api/uploads/files/file/:id", s.api(s.apiFile, http.MethodGet))
 
-	e.GET("/missingsymbols.csv", s.missingCSV)
+	e.Any("/missingsymbols.csv", s.api(s.missingCSV, http.MethodGet, http.MethodHead))
 	both("/missingsymbols/ignore", s.api(s.ignoreMissing, http.MethodGet, http.MethodPost, http.MethodDelete))
 	both("/missingsymbols", s.api(s.missingJSON, http.MethodGet))
 
@@ -182,22 +183,25 @@ func (s *Server) Mount(e *echo.Echo) {
 	e.Any("/:debug/:id/:file", s.open(s.desk.Download))
 }
 
-// api answers the errors of a handler as {"error": …}, other methods with 405,
-// and lets no cache mix the answers to different tokens.
+// checkToken refuses a token that is none, also where none is needed, and lets no
+// cache mix the answers to different tokens.
+func (s *Server) checkToken(c echo.Context) error {
+	if c.Request().Header.Get("Auth-Token") == "" {
+		return nil
+	}
+	c.Response().Header().Add("Vary", "Auth-Token")
+	_, err := s.callers.Caller(c, "")
+	return err
+}
+
+// api answers the errors of a handler as {"error": …}, and other methods with 405.
 func (s *Server) api(h echo.HandlerFunc, methods ...string) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
-		if r.Header.Get("Auth-Token") != "" {
-			c.Response().Header().Add("Vary", "Auth-Token")
-			if _, err := s.callers.Caller(c, ""); err != nil {
-				return s.refuse(c, err)
-			}
+		if err := s.checkToken(c); err != nil {
+			return s.refuse(c, err)
 		}
-		ok := false
-		for _, m := range methods {
-			ok = ok || r.Method == m
-		}
-		if !ok {
+		if !slices.Contains(methods, r.Method) {
 			c.Response().Header().Set("Allow", strings.Join(methods, ", "))
 			return c.JSON(http.StatusMethodNotAllowed, map[string]string{"error": "Method Not Allowed (" + r.Method + "): " + r.URL.Path})
 		}
@@ -216,11 +220,8 @@ func (s *Server) open(h echo.HandlerFunc) echo.HandlerFunc {
 		header.Set("Access-Control-Allow-Origin", "*")
 		header.Set("Access-Control-Allow-Methods", "GET")
 		header.Set("Access-Control-Allow-Headers", "accept, accept-encoding, auth-token, content-type, debug, range, user-agent")
-		if r.Header.Get("Auth-Token") != "" {
-			header.Add("Vary", "Auth-Token")
-			if _, err := s.callers.Caller(c, ""); err != nil {
-				return s.refuse(c, err)
-			}
+		if err := s.checkToken(c); err != nil {
+			return s.refuse(c, err)
 		}
 		switch r.Method {
 		case http.MethodGet, http.MethodHead:

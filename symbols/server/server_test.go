@@ -307,7 +307,9 @@ func TestRefusedUploadsLeaveNothing(t *testing.T) {
 		{"leaves the store", zipped(good, text, "../"+id1+"/x.sym", "x"), "Unrecognized file pattern"},
 		{"dots", zipped("a/1F/..", "x"), "Unrecognized file pattern"},
 		{"absolute", zipped("/etc/1F/passwd", "x"), "Unrecognized file pattern"},
-		{"backslash", zipped("a\\b/1F/x.sym", "x"), "Unrecognized file pattern"},
+		{"backslash", zipped("a\\b/1F/x.sym", "x"), `(First unrecognized pattern was 'a\b/1F/x.sym')`},
+		{"quote", zipped(`a/1F/x"`, "x"), `(First unrecognized pattern was 'a/1F/x"')`},
+		{"what nobody sees", zipped("a/1F/x\x7f", "x"), "(First unrecognized pattern was 'a/1F/x\ufffd')"},
 		{"NUL", zipped("a\x00b/1F/x.sym", "x"), "Unrecognized file pattern"},
 		{"too long", zipped(strings.Repeat("a", 201)+"/1F/x.sym", "x"), "Unrecognized file pattern"},
 		{"deep", zipped("a/1F/b/x.sym", "x"), "Unrecognized file pattern"},
@@ -557,6 +559,9 @@ func TestMissing(t *testing.T) {
 	}
 	w.do("HEAD", "/other.pdb/"+id1+"/other.sym", "", nil)
 	w.do("GET", "/long.pdb/"+id1+"/long.sym?code_file="+strings.Repeat("x", 151), "", nil)
+	if a := w.do("GET", "/missingsymbols.csv", "unknown", nil); a.status != 403 || a.header.Get("Vary") != "Auth-Token" {
+		t.Errorf("CSV for a token that is none: %d %s", a.status, a.body)
+	}
 	if a := w.do("GET", "/missingsymbols.csv?today=1", "", nil); string(a.body) != "debug_file,debug_id,code_file,code_id\nxul.pdb,"+id1+",xul.dll,5AF1C0DE\n" {
 		t.Errorf("%s", a.body)
 	}

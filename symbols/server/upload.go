@@ -259,7 +259,7 @@ func (s *Server) checkNames(members []*archive.Member) (take []*archive.Member, 
 		}
 		key, ok := store.Clean(m.Name)
 		if !ok {
-			return nil, nil, fault.New(fault.Invalid, "Unrecognized file pattern. Should only be <module>/<hex>/<file> or <name>-symbols.txt and nothing else. (First unrecognized pattern was '%s')", strings.Trim(archive.Quote(m.Name), `"`))
+			return nil, nil, fault.New(fault.Invalid, "Unrecognized file pattern. Should only be <module>/<hex>/<file> or <name>-symbols.txt and nothing else. (First unrecognized pattern was '%s')", archive.Plain(m.Name))
 		}
 		if i, twice := last[key]; twice { // the later one counts
 			take[i] = m

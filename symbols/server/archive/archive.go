@@ -17,6 +17,8 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/klauspost/compress/flate"
 
@@ -403,13 +405,29 @@ func (m *Member) Gzip() (r io.Reader, size int64, ok bool) {
 	return io.MultiReader(bytes.NewReader(gzipHeader), m.Raw(), bytes.NewReader(end[:])), int64(len(gzipHeader)) + m.Packed + int64(len(end)), true
 }
 
+// mostName is how much of a name a message shows.
+const mostName = 200
+
 // Quote shows a name in a message.
 func Quote(name string) string {
-	const most = 200
-	if len(name) > most {
-		name = name[:most] + "…"
+	if len(name) > mostName {
+		name = name[:mostName] + "…"
 	}
 	return strconv.Quote(name)
+}
+
+// Plain is a name for a message that has quotes of its own: as it is, but for
+// characters that nobody could see.
+func Plain(name string) string {
+	if len(name) > mostName {
+		name = name[:mostName] + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if !strconv.IsPrint(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, name)
 }
 
 // Refused is the error of an archive that is not taken for what it is: one that
