@@ -165,23 +165,47 @@ func TestNoStreams(t *testing.T) {
 	}
 }
 
-// The entries of a list begin where its header says, even within the header.
-func TestHandlesWithinHeader(t *testing.T) {
-	raw := make([]byte, 7+2*40)
-	for i, v := range []uint32{7, 40, 2} {
-		binary.LittleEndian.PutUint32(raw[4*i:], v)
-	}
-	raw[7+40] = 5
-	d, err := FromBytes((&synth.Dump{Raw: []synth.Raw{{Kind: uint32(format.StreamHandleData), Data: raw}}}).Bytes())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []uint64
-	for h := range d.Handles.All() {
-		got = append(got, h.Raw.Handle)
-	}
-	if diff := cmp.Diff([]uint64{0x0200, 5}, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+// The head of a list says where entries begin and how long they are. Those of
+// handles may begin within the head, and be of any size if there are none.
+func TestListHeads(t *testing.T) {
+	for _, c := range []struct {
+		head, entry, count uint32
+		length             int
+		handles, mappings  int // -1 if the list cannot be read
+	}{
+		{16, 32, 2, 16 + 2*32, 2, -1},
+		{12, 40, 1, 12 + 40, 1, -1},
+		{7, 40, 2, 7 + 2*40, 2, -1},
+		{16, 48, 2, 16 + 2*48, -1, 2},
+		{12, 48, 1, 12 + 48, -1, 1},
+		{11, 48, 1, 12 + 48, -1, -1},
+		{16, 48, 2, 15 + 2*48, -1, -1},
+		{16, 5, 0, 16, 0, -1},
+		{16, 48, 0, 16, 0, 0},
+		{16, 40, 1 << 31, 16 + 40, -1, -1},
+		{17, 40, 0, 16, -1, -1},
+		{0, 0, 0, 11, -1, -1},
+	} {
+		raw := make([]byte, c.length)
+		for i, v := range []uint32{c.head, c.entry, c.count} {
+			if 4*i+4 <= len(raw) {
+				binary.LittleEndian.PutUint32(raw[4*i:], v)
+			}
+		}
+		d, err := FromBytes((&synth.Dump{Raw: []synth.Raw{{Kind: uint32(format.StreamHandleData), Data: raw}, {Kind: uint32(format.StreamMemoryInfoList), Data: raw}}}).Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		handles, mappings := len(slices.Collect(d.Handles.All())), len(slices.Collect(d.MemoryInfo()))
+		if d.Handles == nil {
+			handles = -1
+		}
+		if d.memoryInfo == nil {
+			mappings = -1
+		}
+		if handles != c.handles || mappings != c.mappings {
+			t.Errorf("%+v: %d handles and %d mappings", c, handles, mappings)
+		}
 	}
 }
 

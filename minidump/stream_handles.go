@@ -24,11 +24,14 @@ type Handle struct {
 }
 
 func (d *Dump) readHandles(b []byte) *FormatError {
-	entries, n, size, err := d.extendedList(b, format.HandleSize, format.Handle2Size)
-	if err != nil {
+	h, err := d.listHead(b)
+	switch {
+	case err != nil:
 		return err
+	case h.count > 0 && h.entry != format.HandleSize && h.entry != format.Handle2Size:
+		return bad("entries of %d bytes are unknown", h.entry)
 	}
-	d.Handles = &Handles{d, entries, n, size}
+	d.Handles = &Handles{d, b[h.size:], int(h.count), int(h.entry)}
 	return nil
 }
 

@@ -14,11 +14,11 @@ type Mapping struct {
 }
 
 func (d *Dump) readMemoryInfo(b []byte) *FormatError {
-	entries, n, size, err := d.extendedList(b, format.MemoryInfoSize)
+	entries, _, err := d.extendedList(b, format.MemoryInfoSize)
 	if err != nil {
 		return err
 	}
-	d.memoryInfo = entries[:n*size]
+	d.memoryInfo = entries
 	return nil
 }
 

@@ -77,11 +77,11 @@ func (d *Dump) shareNames() {
 }
 
 func (d *Dump) readThreadInfo(b []byte) *FormatError {
-	entries, n, size, err := d.extendedList(b, format.ThreadInfoSize)
+	entries, _, err := d.extendedList(b, format.ThreadInfoSize)
 	if err != nil {
 		return err
 	}
-	d.threadInfo = entries[:n*size]
+	d.threadInfo = entries
 	return nil
 }
 

@@ -37,7 +37,7 @@ type UnloadedModule struct {
 }
 
 func (d *Dump) readUnloaded(b []byte) *FormatError {
-	entries, n, _, err := d.extendedList(b, format.UnloadedModuleSize)
+	entries, n, err := d.extendedList(b, format.UnloadedModuleSize)
 	if err != nil {
 		return err
 	}

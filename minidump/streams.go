@@ -3,7 +3,6 @@ package minidump
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"mayday/minidump/format"
 )
@@ -107,22 +106,37 @@ func (d *Dump) list(b []byte, size int) (entries []byte, count int, err *FormatE
 	return nil, 0, bad("%d entries of %d bytes are claimed, the stream has %d bytes", n, size, len(b))
 }
 
-// extendedList returns the entries of a list that states the sizes of its
-// header and entries. Entries of an unknown size are refused; that the entries
-// begin within the header is not.
-func (d *Dump) extendedList(b []byte, sizes ...int) (entries []byte, count, size int, err *FormatError) {
-	if len(b) < 12 {
-		return nil, 0, 0, bad("a list header has 12 bytes, %d are there", len(b))
+// listHead is the head of a list that states the sizes of its head and entries.
+type listHead struct{ size, entry, count uint64 }
+
+// minListHead is how long such a head is at least.
+const minListHead = 12
+
+// listHead reads the head of a list with sizes and checks that the entries are
+// all there.
+func (d *Dump) listHead(b []byte) (h listHead, err *FormatError) {
+	if len(b) < minListHead {
+		return h, bad("a list header has %d bytes, %d are there", minListHead, len(b))
 	}
-	header, entry, n := uint64(d.Order.Uint32(b)), uint64(d.Order.Uint32(b[4:])), uint64(d.Order.Uint32(b[8:]))
-	if header >= 16 && d.Order == binary.BigEndian && n == 0 && len(b) >= 16 {
-		n = uint64(d.Order.Uint32(b[12:])) // the low half of a 64-bit count, big endian
+	h = listHead{uint64(d.Order.Uint32(b)), uint64(d.Order.Uint32(b[4:])), uint64(d.Order.Uint32(b[8:]))}
+	if h.size >= 16 && d.Order == binary.BigEndian && h.count == 0 && len(b) >= 16 {
+		h.count = uint64(d.Order.Uint32(b[12:])) // the low half of a 64-bit count, big endian
 	}
+	if h.size+h.count*h.entry > uint64(len(b)) {
+		return h, bad("%d entries of %d bytes after %d are claimed, the stream has %d bytes", h.count, h.entry, h.size, len(b))
+	}
+	return h, nil
+}
+
+// extendedList returns the entries of a list with sizes. Entries of another
+// size, or that begin within the head, are refused.
+func (d *Dump) extendedList(b []byte, size uint64) (entries []byte, count int, err *FormatError) {
+	h, err := d.listHead(b)
 	switch {
-	case !slices.Contains(sizes, int(entry)):
-		return nil, 0, 0, bad("entries of %d bytes are unknown", entry)
-	case header+n*entry > uint64(len(b)):
-		return nil, 0, 0, bad("%d entries of %d bytes after %d are claimed, the stream has %d bytes", n, entry, header, len(b))
+	case err != nil:
+		return nil, 0, err
+	case h.size < minListHead || h.entry != size:
+		return nil, 0, bad("entries of %d bytes after %d are unknown", h.entry, h.size)
 	}
-	return b[header:], int(n), int(entry), nil
+	return b[h.size:][:h.count*size], int(h.count), nil
 }

@@ -248,10 +248,12 @@ func storePaths(id symbols.ModuleID) []string {
 		return nil
 	}
 	parts := strings.Split(path, "/")
-	if n := len(parts[1]); n > 32 {
-		if age := strings.ToLower(parts[1][32:]); age != parts[1][32:] {
-			return []string{parts[0] + "/" + parts[1][:32] + age + "/" + parts[2], path}
-		}
+	own := 32 // digits before the age: those of a GUID
+	if n := len(parts[1]); n < own {
+		own = min(n, 8) // or of the time stamp of PDB 2.0
+	}
+	if age := strings.ToLower(parts[1][own:]); age != parts[1][own:] {
+		return []string{parts[0] + "/" + parts[1][:own] + age + "/" + parts[2], path}
 	}
 	return []string{path}
 }
