@@ -219,6 +219,9 @@ func (im *Image) Identity() []byte {
 	return id
 }
 
+// Size is the size of the file in bytes.
+func (im *Image) Size() uint64 { return im.file.size }
+
 // Section finds a section by name, nil when there is none.
 func (im *Image) Section(name string) *Section {
 	for i := range im.Sections {

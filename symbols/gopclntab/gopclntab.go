@@ -44,20 +44,18 @@ const (
 
 // Table is the table of one binary. It is safe for concurrent use.
 type Table struct {
-	image   *executable.Image
-	version version
-	order   binary.ByteOrder
-	// start is the offset of the table in the module, size what the file holds
-	// from there on.
-	start, size    uint64
-	quantum        uint64 // of instruction addresses
-	pointer        uint64 // size
+	version        version
+	order          binary.ByteOrder
+	piece                  // the table, and what the file holds behind it
+	code           []piece // where functions may lie
+	quantum        uint64  // of instruction addresses
+	pointer        uint64  // size
 	count          int
 	names, units   uint64 // parts of the table, as all that follow
 	files, values  uint64
 	functions      uint64
 	text           uint64 // offset in the module from which functions count
-	trees          uint64 // offset in the module from which inlined calls count
+	trees          piece  // from where inlined calls count
 	treesKnown     bool
 	field, records uint64 // size of a number in the list of functions; and of a function's record
 }
@@ -66,7 +64,7 @@ type Table struct {
 // fault.NotFound, a table that makes no sense one of kind fault.Malformed.
 func Open(im *executable.Image) (*Table, error) {
 	for _, p := range candidates(im) {
-		t := &Table{image: im, start: p.start, size: p.size}
+		t := &Table{piece: p, code: code(im)}
 		if !t.header() {
 			continue
 		}
@@ -147,14 +145,6 @@ func (t *Table) word(at uint64) uint64 {
 	return t.order.Uint64(b)
 }
 
-// bytes reads n bytes of the table, nil when it has not as many there.
-func (t *Table) bytes(at uint64, n int) []byte {
-	if at > t.size || uint64(n) > t.size-at {
-		return nil
-	}
-	return t.image.Bytes(t.start+at, n)
-}
-
 // blockSize is the size of the pieces in which running text is read.
 const blockSize = 4 << 10
 
@@ -213,7 +203,7 @@ type Function struct {
 
 	name, unit                uint32
 	delta, file, line, inline uint32
-	tree                      uint64 // an offset in the module
+	tree                      uint32
 	hasTree                   bool
 }
 
@@ -302,7 +292,7 @@ func (t *Table) inlined(f *Function, at, values, data uint64) {
 		return
 	}
 	if off := t.order.Uint32(tree); off != 1<<32-1 {
-		f.inline, f.tree, f.hasTree = t.order.Uint32(b), t.trees+uint64(off), true
+		f.inline, f.tree, f.hasTree = t.order.Uint32(b), off, true
 	}
 }
 
@@ -334,9 +324,8 @@ func (t *Table) Covers(offset uint64) bool {
 
 // isCode reports whether a range lies in code that the file holds.
 func (t *Table) isCode(start, end uint64) bool {
-	start, end = start+t.image.Base, end+t.image.Base
-	for i := range t.image.Segments {
-		if s := &t.image.Segments[i]; s.Executable && start >= s.Address && start-s.Address < s.FileSize && end-s.Address <= s.FileSize {
+	for i := range t.code {
+		if c := &t.code[i]; start >= c.start && start-c.start < c.size && end-c.start <= c.size {
 			return start < end
 		}
 	}

@@ -60,7 +60,7 @@ func TestTableAgainstTheStandardLibrary(t *testing.T) {
 			if got, want := table.text, known["runtime.text"]-im.Base; got != want {
 				t.Errorf("code begins at %#x, the linker says %#x", got, want)
 			}
-			if got, want := table.trees, known["go:func.*"]-im.Base; got != want || !table.treesKnown {
+			if got, want := table.trees.start, known["go:func.*"]-im.Base; got != want || !table.treesKnown {
 				t.Errorf("inlined calls begin at %#x, the linker says %#x", got, want)
 			}
 			if got, want := table.start, known["runtime.pclntab"]-im.Base; got != want {
@@ -153,8 +153,8 @@ func TestModuleDataInRelocations(t *testing.T) {
 		}
 	}
 	_, got := opened(t, b)
-	if got.text != want.text || got.trees != want.trees || !got.treesKnown {
-		t.Errorf("code at %#x, inlined calls at %#x, want %#x and %#x", got.text, got.trees, want.text, want.trees)
+	if got.text != want.text || got.trees.start != want.trees.start || !got.treesKnown {
+		t.Errorf("code at %#x, inlined calls at %#x, want %#x and %#x", got.text, got.trees.start, want.text, want.trees.start)
 	}
 	for _, s := range f.Sections {
 		if s.Type == elf.SHT_RELA {

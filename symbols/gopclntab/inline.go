@@ -80,7 +80,7 @@ func (t *Table) treeEntry(f *Function, number int32) *treeEntry {
 	if t.version == go118 {
 		size, name, place = treeSize118, 12, 16
 	}
-	b := t.image.Bytes(f.tree+uint64(number)*size, int(size))
+	b := t.trees.bytes(uint64(f.tree)+uint64(number)*size, int(size))
 	if b == nil {
 		return nil
 	}

@@ -9,7 +9,24 @@ import (
 )
 
 // piece is a part of a module that the file holds.
-type piece struct{ start, size uint64 }
+type piece struct {
+	image       *executable.Image
+	start, size uint64 // in the module
+	offset      uint64 // in the file
+}
+
+// bytes reads n bytes of it, nil when it has not as many there. Other than
+// executable.Image.Bytes it need not look for the segment first, of which hostile
+// files have thousands.
+func (p *piece) bytes(at uint64, n int) []byte {
+	return p.image.Read(&executable.Section{Offset: p.offset, FileSize: p.size}, at, n)
+}
+
+// cut is the first part of it.
+func (p piece) cut(size uint64) piece {
+	p.size = min(p.size, size)
+	return p
+}
 
 // The limits on searching.
 const (
@@ -39,7 +56,7 @@ func sections(im *executable.Image) (all []piece) {
 		name := strings.TrimPrefix(s.Name, ".data.rel.ro")
 		if (name == ".gopclntab" || name == "__gopclntab") && s.FileSize > 0 && s.Address >= im.Base && !s.Compressed {
 			if p, ok := held(im, s.Address-im.Base); ok {
-				all = append(all, piece{p.start, min(p.size, s.FileSize)})
+				all = append(all, p.cut(s.FileSize))
 			}
 		}
 	}
@@ -61,7 +78,7 @@ func held(im *executable.Image, offset uint64) (piece, bool) {
 	address := im.Base + offset
 	for i := range im.Segments {
 		if s := &im.Segments[i]; address >= s.Address && address-s.Address < s.FileSize {
-			return piece{offset, s.FileSize - (address - s.Address)}, true
+			return piece{im, offset, s.FileSize - (address - s.Address), s.Offset + address - s.Address}, true
 		}
 	}
 	return piece{}, false
@@ -75,13 +92,13 @@ func data(im *executable.Image) []piece {
 		s := &im.Sections[i]
 		if (s.Name == ".go.module" || s.Name == "__go_module") && s.Address >= im.Base {
 			if p, ok := held(im, s.Address-im.Base); ok {
-				all = append(all, piece{p.start, min(p.size, s.FileSize)})
+				all = append(all, p.cut(s.FileSize))
 			}
 		}
 	}
 	for i := range im.Segments {
 		if s := &im.Segments[i]; !s.Executable && s.FileSize > 0 && s.Address >= im.Base {
-			all = append(all, piece{s.Address - im.Base, s.FileSize})
+			all = append(all, piece{im, s.Address - im.Base, s.FileSize, s.Offset})
 		}
 	}
 	return all
@@ -91,7 +108,7 @@ func data(im *executable.Image) []piece {
 // start of a segment of data.
 func builtByGo(im *executable.Image) bool {
 	for _, p := range data(im) {
-		if bytes.Contains(im.Bytes(p.start, int(min(p.size, maxBuildInfo))), []byte("\xff Go buildinf:")) {
+		if bytes.Contains(p.bytes(0, int(min(p.size, maxBuildInfo))), []byte("\xff Go buildinf:")) {
 			return true
 		}
 	}
@@ -115,13 +132,13 @@ func searchTable(im *executable.Image) (all []piece) {
 // search shows look the size bytes at each multiple of step, until it has seen
 // enough.
 func search(im *executable.Image, where []piece, step, size int, look func(at uint64, b []byte) bool) {
-	left := uint64(maxSearched)
+	left := min(maxSearched, 2*im.Size()) // segments may lie in each other, but need not
 	for _, p := range where {
 		p.size = min(p.size, left)
 		left -= p.size
 		for p.size >= uint64(size) {
 			n := min(p.size, chunk)
-			b := im.Bytes(p.start, int(n))
+			b := p.bytes(0, int(n))
 			if b == nil {
 				break
 			}
@@ -135,7 +152,7 @@ func search(im *executable.Image, where []piece, step, size int, look func(at ui
 			if at == first {
 				break
 			}
-			p.start, p.size = p.start+uint64(at), p.size-uint64(at)
+			p.start, p.size, p.offset = p.start+uint64(at), p.size-uint64(at), p.offset+uint64(at)
 		}
 	}
 }
@@ -161,6 +178,19 @@ func (t *Table) place() error {
 		}
 	}
 	return fault.New(fault.Malformed, "the table of Go functions does not fit the code")
+}
+
+// maxSegments is how many segments of code may be; one is usual.
+const maxSegments = 64
+
+// code are the segments of code that the file holds.
+func code(im *executable.Image) (all []piece) {
+	for i := range im.Segments {
+		if s := &im.Segments[i]; s.Executable && s.FileSize > 0 && s.Address >= im.Base && len(all) < maxSegments {
+			all = append(all, piece{im, s.Address - im.Base, s.FileSize, s.Offset})
+		}
+	}
+	return all
 }
 
 // plausible reports whether the first function and the last one lie in code.
@@ -210,11 +240,12 @@ func (t *Table) use(word func(i int) uint64) bool {
 	if word(0) != t.start || word(wordNames) != t.start+t.names {
 		return false
 	}
-	t.text, t.trees = word(wordText), word(wordTrees120)
+	trees := word(wordTrees120)
 	if t.version == go118 {
-		t.trees = word(wordTrees118)
+		trees = word(wordTrees118)
 	}
-	_, t.treesKnown = held(t.image, t.trees)
+	t.text = word(wordText)
+	t.trees, t.treesKnown = held(t.image, trees)
 	return true
 }
 
