@@ -133,6 +133,9 @@ func readGDB(text []byte, executable func(uint64) bool) (map[uint32]stack, error
 		for len(t.Frames) > 1 && !executable(t.Frames[len(t.Frames)-1].PC-1) {
 			t.Frames = t.Frames[:len(t.Frames)-1]
 		}
+		if len(t.Frames) == 1 && strings.HasPrefix(strings.Trim(t.Frames[0].Function, "_"), "clone") {
+			continue // the rules there are those of the new thread, which nothing called: it may be the old one
+		}
 		all[t.ID] = truthOf(t.Frames)
 	}
 	return all, nil

@@ -30,7 +30,8 @@ func TestTruthOf(t *testing.T) {
 }
 
 func TestReadGDBDropsWhatFollowsTheStack(t *testing.T) {
-	got, err := readGDB([]byte(`[{"id":7,"frames":[{"kind":"normal","pc":0},{"kind":"normal","pc":4097},{"kind":"normal","pc":99},{"kind":"normal","pc":0}]}]`),
+	got, err := readGDB([]byte(`[{"id":7,"frames":[{"kind":"normal","pc":0},{"kind":"normal","pc":4097},{"kind":"normal","pc":99},{"kind":"normal","pc":0}]},
+		{"id":8,"frames":[{"kind":"normal","function":"__clone3","pc":1},{"kind":"normal","pc":0}]}]`),
 		func(a uint64) bool { return a == 4096 })
 	if err != nil {
 		t.Fatal(err)
