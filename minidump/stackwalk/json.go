@@ -58,15 +58,6 @@ func (e *encoder) address(v uint64) { e.Hex(v, e.width) }
 // text writes a string.
 func (e *encoder) text(s string) { e.Text(e.fit(s, documentText)) }
 
-// optional writes a string, null for "".
-func (e *encoder) optional(s string) {
-	if s == "" {
-		e.Null()
-		return
-	}
-	e.text(s)
-}
-
 // maybe writes a string when have is true.
 func (e *encoder) maybe(s string, have bool) {
 	if !have {
@@ -74,6 +65,74 @@ func (e *encoder) maybe(s string, have bool) {
 		return
 	}
 	e.text(s)
+}
+
+// pointed writes a string, null for nil.
+func (e *encoder) pointed(s *string) {
+	if s == nil {
+		e.Null()
+		return
+	}
+	e.text(*s)
+}
+
+// Pairs of an object.
+
+func (e *encoder) keyText(k, s string) {
+	e.Key(k)
+	e.text(s)
+}
+
+func (e *encoder) keyOptional(k, s string) { e.keyMaybe(k, s, s != "") }
+
+func (e *encoder) keyMaybe(k, s string, have bool) {
+	e.Key(k)
+	e.maybe(s, have)
+}
+
+func (e *encoder) keyNumber(k string, v uint64) {
+	e.Key(k)
+	e.Number(v)
+}
+
+func (e *encoder) keyAddress(k string, v uint64) {
+	e.Key(k)
+	e.address(v)
+}
+
+func (e *encoder) keyBoolean(k string, v bool) {
+	e.Key(k)
+	e.Boolean(v)
+}
+
+// keyPositive writes null for 0.
+func (e *encoder) keyPositive(k string, v uint64) {
+	e.Key(k)
+	if v == 0 {
+		e.Null()
+		return
+	}
+	e.Number(v)
+}
+
+// keyCount writes null for nil.
+func keyCount[T int | uint32](e *encoder, k string, v *T) {
+	e.Key(k)
+	if v == nil {
+		e.Null()
+		return
+	}
+	e.Number(uint64(*v))
+}
+
+// list writes an array of n entries, or of as many as there is room for.
+func (e *encoder) list(n int, one func(i int)) {
+	e.Raw("[")
+	for i := 0; i < n && !e.full(i); i++ {
+		e.Item(i)
+		one(i)
+	}
+	e.Raw("]")
 }
 
 func (e *encoder) state(s *State) {
@@ -96,46 +155,22 @@ func (e *encoder) state(s *State) {
 	}
 	if len(s.Errors) > 0 {
 		e.part("dump_errors")
-		e.Raw("[")
-		for i, x := range s.Errors {
-			if e.full(i) {
-				break
-			}
-			e.Item(i)
-			e.text(x.Error())
-		}
-		e.Raw("]")
+		e.list(len(s.Errors), func(i int) { e.text(s.Errors[i].Error()) })
 	}
 	e.part("handles")
 	e.handles(s.Handles)
-	e.Key("linux_memory_map_count")
-	if s.MapCount == nil {
-		e.Null()
-	} else {
-		e.Number(uint64(*s.MapCount))
-	}
+	keyCount(e, "linux_memory_map_count", s.MapCount)
 	e.part("lsb_release")
 	e.lsbRelease(s.LSBRelease)
 	e.part("mac_boot_args")
-	if s.MacBootArgs == nil {
-		e.Null()
-	} else {
-		e.text(*s.MacBootArgs)
-	}
+	e.pointed(s.MacBootArgs)
 	e.part("mac_crash_info")
 	e.macCrashInfo(s.MacCrashInfo)
-	e.Key("main_module")
-	e.Number(0)
+	e.keyNumber("main_module", 0)
 	e.part("modules")
-	e.modules(s)
-	e.Key("modules_contains_cert_info")
-	e.Boolean(len(s.CertSubjects) > 0)
-	e.Key("pid")
-	if s.PID == nil {
-		e.Null()
-	} else {
-		e.Number(uint64(*s.PID))
-	}
+	e.list(len(s.Modules), func(i int) { e.module(s, &s.Modules[i]) })
+	e.keyBoolean("modules_contains_cert_info", len(s.CertSubjects) > 0)
+	keyCount(e, "pid", s.PID)
 	e.part("proc_limits")
 	e.limits(s.Limits)
 	e.Key("process_uptime")
@@ -150,25 +185,14 @@ func (e *encoder) state(s *State) {
 	} else {
 		e.B = append(e.B, s.SoftErrors...)
 	}
-	e.Key("status")
-	e.text("OK")
+	e.keyText("status", "OK")
 	e.part("system_info")
 	e.system(&s.System)
-	e.Key("thread_count")
-	e.Number(uint64(max(s.ThreadCount, len(s.Threads))))
+	e.keyNumber("thread_count", uint64(max(s.ThreadCount, len(s.Threads))))
 	e.part("threads")
-	e.Raw("[")
-	for i := range s.Threads {
-		if e.full(i) {
-			break
-		}
-		e.Item(i)
-		e.thread(s, i, false)
-	}
-	e.Raw("]")
+	e.list(len(s.Threads), func(i int) { e.thread(s, i, false) })
 	if s.Truncated != "" && e.room == nil {
-		e.Key("truncated")
-		e.text(s.Truncated)
+		e.keyText("truncated", s.Truncated)
 	}
 	e.part("unloaded_modules")
 	e.unloaded(s)
@@ -183,22 +207,17 @@ func (e *encoder) state(s *State) {
 
 func (e *encoder) system(s *machine.Info) {
 	e.Raw("{")
-	e.Key("cpu_arch")
-	e.text(s.CPUName)
-	e.Key("cpu_count")
-	e.Number(uint64(s.CPUCount))
-	e.Key("cpu_info")
-	e.optional(s.CPUInfo)
+	e.keyText("cpu_arch", s.CPUName)
+	e.keyNumber("cpu_count", uint64(s.CPUCount))
+	e.keyOptional("cpu_info", s.CPUInfo)
 	e.Key("cpu_microcode_version")
 	if s.Microcode == nil {
 		e.Null()
 	} else {
 		e.Hex(*s.Microcode, 1)
 	}
-	e.Key("os")
-	e.text(s.OS)
-	e.Key("os_ver")
-	e.text(s.OSVersion)
+	e.keyText("os", s.OS)
+	e.keyText("os_ver", s.OSVersion)
 	e.Raw("}")
 }
 
@@ -206,29 +225,20 @@ func (e *encoder) system(s *machine.Info) {
 func (e *encoder) thread(s *State, i int, crashing bool) {
 	t, k := &s.Threads[i], s.Threads[i].stack()
 	e.Raw("{")
-	e.Key("frame_count")
-	e.Number(uint64(len(k.Frames)))
+	e.keyNumber("frame_count", uint64(len(k.Frames)))
 	e.Key("frames")
 	e.Raw("[")
 	e.frames(s, k, crashing)
 	e.Raw("]")
-	e.Key("last_error_value")
-	e.optional(t.LastError())
-	e.Key("thread_id")
-	e.Number(uint64(t.ID))
+	e.keyOptional("last_error_value", t.LastError())
+	e.keyNumber("thread_id", uint64(t.ID))
 	e.Key("thread_name")
-	if t.Name == nil {
-		e.Null()
-	} else {
-		e.text(*t.Name)
-	}
+	e.pointed(t.Name)
 	if crashing {
-		e.Key("threads_index")
-		e.Number(uint64(i))
+		e.keyNumber("threads_index", uint64(i))
 	}
 	if k.Truncated != "" {
-		e.Key("truncated")
-		e.text(k.Truncated)
+		e.keyText("truncated", k.Truncated)
 	}
 	e.Raw("}")
 }
@@ -375,18 +385,6 @@ func (e *encoder) registerValues(cpu format.CPU, known Registers) {
 	e.Raw("}")
 }
 
-func (e *encoder) modules(s *State) {
-	e.Raw("[")
-	for i := range s.Modules {
-		if e.full(i) {
-			break
-		}
-		e.Item(i)
-		e.module(s, &s.Modules[i])
-	}
-	e.Raw("]")
-}
-
 func (e *encoder) module(s *State, m *Module) {
 	leaf := symbols.Leaf(m.Name)
 	file, id := m.DebugFile, m.DebugID
@@ -397,69 +395,45 @@ func (e *encoder) module(s *State, m *Module) {
 		id = symbols.NoDebugID
 	}
 	e.Raw("{")
-	e.Key("base_addr")
-	e.address(m.Base)
+	e.keyAddress("base_addr", m.Base)
 	e.Key("cert_subject")
 	subject, ok := s.CertSubjects[leaf]
 	e.maybe(subject, ok)
-	e.Key("code_id")
-	e.text(m.CodeID)
-	e.Key("corrupt_symbols")
-	e.Boolean(m.Symbols.Corrupt)
-	e.Key("debug_file")
-	e.text(symbols.Leaf(file))
-	e.Key("debug_id")
-	e.text(id)
-	e.Key("end_addr")
-	e.address(m.Base + m.Size)
-	e.Key("filename")
-	e.text(leaf)
+	e.keyText("code_id", m.CodeID)
+	e.keyBoolean("corrupt_symbols", m.Symbols.Corrupt)
+	e.keyText("debug_file", symbols.Leaf(file))
+	e.keyText("debug_id", id)
+	e.keyAddress("end_addr", m.Base+m.Size)
+	e.keyText("filename", leaf)
 	if m.Binary {
-		e.Key("loaded_binary")
-		e.Boolean(true)
+		e.keyBoolean("loaded_binary", true)
 	}
-	e.Key("loaded_symbols")
-	e.Boolean(m.Symbols.Loaded)
-	e.Key("missing_symbols")
-	e.Boolean(m.Symbols.Missing)
+	e.keyBoolean("loaded_symbols", m.Symbols.Loaded)
+	e.keyBoolean("missing_symbols", m.Symbols.Missing)
 	if m.Symbols.Error != "" {
-		e.Key("symbol_error")
-		e.text(m.Symbols.Error)
+		e.keyText("symbol_error", m.Symbols.Error)
 	}
 	if m.Symbols.Corrupt {
 		e.Key("symbol_problems")
 		e.problems(&m.Symbols.Verdict)
 	}
-	e.Key("symbol_url")
-	e.optional(m.Symbols.URL)
-	e.Key("version")
-	e.optional(m.Version)
+	e.keyOptional("symbol_url", m.Symbols.URL)
+	e.keyOptional("version", m.Version)
 	e.Raw("}")
 }
 
 func (e *encoder) unloaded(s *State) {
-	e.Raw("[")
-	for i := range s.Unloaded.Len() {
-		if e.full(i) {
-			break
-		}
+	e.list(s.Unloaded.Len(), func(i int) {
 		u := s.Unloaded.At(i)
-		e.Item(i)
-		e.Raw("{")
-		e.Key("base_addr")
-		e.address(u.Base)
-		e.Key("cert_subject")
 		subject, ok := s.CertSubjects[u.Name]
-		e.maybe(subject, ok)
-		e.Key("code_id")
-		e.text(u.CodeID)
-		e.Key("end_addr")
-		e.address(u.Base + u.Size)
-		e.Key("filename")
-		e.text(u.Name)
+		e.Raw("{")
+		e.keyAddress("base_addr", u.Base)
+		e.keyMaybe("cert_subject", subject, ok)
+		e.keyText("code_id", u.CodeID)
+		e.keyAddress("end_addr", u.Base+u.Size)
+		e.keyText("filename", u.Name)
 		e.Raw("}")
-	}
-	e.Raw("]")
+	})
 }
 
 func (e *encoder) handles(list *minidump.Handles) {
@@ -476,12 +450,9 @@ func (e *encoder) handles(list *minidump.Handles) {
 		e.Item(i)
 		i++
 		e.Raw("{")
-		e.Key("handle")
-		e.Number(h.Raw.Handle)
-		e.Key("object_name")
-		e.maybe(h.Object, h.HasObject)
-		e.Key("type_name")
-		e.maybe(h.Type, h.HasType)
+		e.keyNumber("handle", h.Raw.Handle)
+		e.keyMaybe("object_name", h.Object, h.HasObject)
+		e.keyMaybe("type_name", h.Type, h.HasType)
 		e.Raw("}")
 	}
 	e.Raw("]")

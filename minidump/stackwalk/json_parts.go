@@ -47,12 +47,7 @@ func (e *encoder) crash(s *State) {
 	if c.Address == nil {
 		e.Null()
 	} else {
-		e.Raw("[")
-		for i, text := range c.Inconsistencies {
-			e.Item(i)
-			e.text(text)
-		}
-		e.Raw("]")
+		e.list(len(c.Inconsistencies), func(i int) { e.text(c.Inconsistencies[i]) })
 	}
 	e.Key("crashing_thread")
 	if s.RequestingThread < 0 {
@@ -60,8 +55,7 @@ func (e *encoder) crash(s *State) {
 	} else {
 		e.Number(uint64(s.RequestingThread))
 	}
-	e.Key("instruction")
-	e.optional(c.Instruction)
+	e.keyOptional("instruction", c.Instruction)
 	e.Key("instruction_pointer_update")
 	if c.Jump == nil {
 		e.Null()
@@ -77,8 +71,7 @@ func (e *encoder) crash(s *State) {
 	e.accesses(c.Accesses)
 	e.Key("possible_bit_flips")
 	e.bitFlips(c.BitFlips)
-	e.Key("type")
-	e.optional(c.Reason)
+	e.keyOptional("type", c.Reason)
 	e.Raw("}")
 }
 
@@ -87,29 +80,19 @@ func (e *encoder) accesses(list []analysis.Access) {
 		e.Null()
 		return
 	}
-	e.Raw("[")
-	for i, a := range list {
-		e.Item(i)
+	e.list(len(list), func(i int) {
+		a := &list[i]
 		e.Raw("{")
 		if a.Kind != "" {
-			e.Key("access_type")
-			e.text(a.Kind)
+			e.keyText("access_type", a.Kind)
 		}
-		e.Key("address")
-		e.address(a.Address)
+		e.keyAddress("address", a.Address)
 		if a.LikelyGuardPage {
-			e.Key("is_likely_guard_page")
-			e.Boolean(true)
+			e.keyBoolean("is_likely_guard_page", true)
 		}
-		e.Key("size")
-		if a.Size == 0 {
-			e.Null()
-		} else {
-			e.Number(uint64(a.Size))
-		}
+		e.keyPositive("size", uint64(a.Size))
 		e.Raw("}")
-	}
-	e.Raw("]")
+	})
 }
 
 func (e *encoder) bitFlips(list []analysis.BitFlip) {
@@ -117,33 +100,24 @@ func (e *encoder) bitFlips(list []analysis.BitFlip) {
 		e.Null()
 		return
 	}
-	e.Raw("[")
-	for i, f := range list {
-		e.Item(i)
+	e.list(len(list), func(i int) {
+		f := &list[i]
 		e.Raw("{")
-		e.Key("address")
-		e.address(f.Address)
+		e.keyAddress("address", f.Address)
 		e.Key("confidence")
 		// A 32-bit number written with the digits of a 64-bit one.
 		e.B = strconv.AppendFloat(e.B, float64(f.Confidence), 'f', -1, 64)
 		e.Key("details")
 		e.Raw("{")
-		e.Key("is_null")
-		e.Boolean(f.IsNull)
-		e.Key("nearby_registers")
-		e.Number(uint64(f.NearbyRegisters))
-		e.Key("poison_registers")
-		e.Boolean(f.PoisonRegisters)
-		e.Key("was_low")
-		e.Boolean(f.WasLow)
-		e.Key("was_non_canonical")
-		e.Boolean(f.WasNonCanonical)
+		e.keyBoolean("is_null", f.IsNull)
+		e.keyNumber("nearby_registers", uint64(f.NearbyRegisters))
+		e.keyBoolean("poison_registers", f.PoisonRegisters)
+		e.keyBoolean("was_low", f.WasLow)
+		e.keyBoolean("was_non_canonical", f.WasNonCanonical)
 		e.Raw("}")
-		e.Key("source_register")
-		e.optional(f.Register)
+		e.keyOptional("source_register", f.Register)
 		e.Raw("}")
-	}
-	e.Raw("]")
+	})
 }
 
 func (e *encoder) lsbRelease(r *machine.Release) {
@@ -152,14 +126,10 @@ func (e *encoder) lsbRelease(r *machine.Release) {
 		return
 	}
 	e.Raw("{")
-	e.Key("codename")
-	e.text(r.Codename)
-	e.Key("description")
-	e.text(r.Description)
-	e.Key("id")
-	e.text(r.ID)
-	e.Key("release")
-	e.text(r.Release)
+	e.keyText("codename", r.Codename)
+	e.keyText("description", r.Description)
+	e.keyText("id", r.ID)
+	e.keyText("release", r.Release)
 	e.Raw("}")
 }
 
@@ -175,24 +145,19 @@ func (e *encoder) limits(list []machine.Limit) {
 		}
 		e.Number(b.Value)
 	}
-	e.Raw(`{"limits":[`)
-	for i, l := range list {
-		if e.full(i) {
-			break
-		}
-		e.Item(i)
+	e.Raw(`{"limits":`)
+	e.list(len(list), func(i int) {
+		l := &list[i]
 		e.Raw("{")
 		e.Key("hard")
 		bound(l.Hard)
-		e.Key("name")
-		e.text(l.Name)
+		e.keyText("name", l.Name)
 		e.Key("soft")
 		bound(l.Soft)
-		e.Key("unit")
-		e.text(l.Unit)
+		e.keyText("unit", l.Unit)
 		e.Raw("}")
-	}
-	e.Raw("]}")
+	})
+	e.Raw("}")
 }
 
 func (e *encoder) macCrashInfo(list []minidump.MacCrashRecord) {
@@ -208,101 +173,63 @@ func (e *encoder) macCrashInfo(list []minidump.MacCrashRecord) {
 		}
 		e.address(v)
 	}
-	text := func(k, v string) {
-		e.Key(k)
-		e.optional(v)
-	}
-	e.Raw(`{"num_records":`)
-	e.Number(uint64(len(list)))
-	e.Raw(`,"records":[`)
-	for i := range list {
-		if e.full(i) {
-			break
-		}
+	e.Raw("{")
+	e.keyNumber("num_records", uint64(len(list)))
+	e.Key("records")
+	e.list(len(list), func(i int) {
 		r := &list[i]
-		e.Item(i)
 		e.Raw("{")
 		number("abort_cause", r.AbortCause)
-		text("backtrace", r.Backtrace)
+		e.keyOptional("backtrace", r.Backtrace)
 		number("dialog_mode", r.DialogMode)
-		text("message", r.Message)
-		text("message2", r.Message2)
-		text("module", r.ModulePath)
-		text("signature_string", r.SignatureString)
+		e.keyOptional("message", r.Message)
+		e.keyOptional("message2", r.Message2)
+		e.keyOptional("module", r.ModulePath)
+		e.keyOptional("signature_string", r.SignatureString)
 		number("thread", r.Thread)
 		e.Raw("}")
-	}
-	e.Raw("]}")
+	})
+	e.Raw("}")
 }
 
 func (e *encoder) assertion(a *minidump.Assertion) {
 	e.Raw("{")
-	e.Key("expression")
-	e.text(a.Expression)
-	e.Key("file")
-	e.text(a.File)
-	e.Key("function")
-	e.text(a.Function)
-	e.Key("kind")
-	e.Number(uint64(a.Kind))
-	e.Key("line")
-	e.Number(uint64(a.Line))
+	e.keyText("expression", a.Expression)
+	e.keyText("file", a.File)
+	e.keyText("function", a.Function)
+	e.keyNumber("kind", uint64(a.Kind))
+	e.keyNumber("line", uint64(a.Line))
 	e.Raw("}")
 }
 
 // problems says which lines of a symbol file broke the rules of its format: the
 // first one by the strict rules, and those that had to be skipped.
 func (e *encoder) problems(v *symbols.Verdict) {
-	e.Raw(`{"first_line":`)
-	if v.Strict == 0 {
-		e.Null()
-	} else {
-		e.Number(v.Strict)
-	}
-	e.Raw(`,"skipped":`)
-	e.Number(v.Skipped)
-	e.Raw(`,"skipped_lines":[`)
-	for i, n := range v.SkippedLines {
-		e.Item(i)
-		e.Number(n)
-	}
-	e.Raw("]}")
+	e.Raw("{")
+	e.keyPositive("first_line", v.Strict)
+	e.keyNumber("skipped", v.Skipped)
+	e.Key("skipped_lines")
+	e.list(len(v.SkippedLines), func(i int) { e.Number(v.SkippedLines[i]) })
+	e.Raw("}")
 }
 
 func (e *encoder) crashpad(p *minidump.CrashpadInfo) {
 	e.Raw("{")
 	e.Key("annotations")
 	e.annotations(p.Annotations)
-	e.Key("client_id")
-	e.text(p.ClientID)
+	e.keyText("client_id", p.ClientID)
 	e.Key("modules")
-	e.Raw("[")
-	for i := range p.Modules {
-		if e.full(i) {
-			break
-		}
+	e.list(len(p.Modules), func(i int) {
 		m := &p.Modules[i]
-		e.Item(i)
 		e.Raw("{")
 		e.Key("annotations")
 		e.annotations(append(m.Simple[:len(m.Simple):len(m.Simple)], m.Objects...))
 		e.Key("list")
-		e.Raw("[")
-		for j, text := range m.List {
-			if e.full(j) {
-				break
-			}
-			e.Item(j)
-			e.text(text)
-		}
-		e.Raw("]")
-		e.Key("module_index")
-		e.Number(uint64(m.Module))
+		e.list(len(m.List), func(j int) { e.text(m.List[j]) })
+		e.keyNumber("module_index", uint64(m.Module))
 		e.Raw("}")
-	}
-	e.Raw("]")
-	e.Key("report_id")
-	e.text(p.ReportID)
+	})
+	e.keyText("report_id", p.ReportID)
 	e.Raw("}")
 }
 
