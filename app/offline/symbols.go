@@ -93,8 +93,9 @@ func judge(path string) (sum string, faults []quality.Fault, err error) {
 	}
 	defer f.Close()
 	var checker quality.Checker
-	t, err := lookup.Read(io.TeeReader(f, &checker))
+	t, drop, err := compiled(io.TeeReader(f, &checker))
 	if err == nil {
+		defer drop()
 		_, err = io.Copy(&checker, f) // what the reader left
 	}
 	if err != nil {
@@ -143,14 +144,27 @@ func eachSymbolFile(path string, f func(string) error) error {
 	})
 }
 
-func readSymbols(path string) (*lookup.Table, error) {
-	f, err := os.Open(path)
+// compiled compiles a text into a temporary file, so that memory is bounded
+// however large it is. drop gives the table back.
+func compiled(text io.Reader) (t *lookup.Table, drop func(), err error) {
+	dir, err := os.MkdirTemp("", "mayday-symbols-*")
 	if err != nil {
-		return nil, fault.As(fault.Invalid, err, "symbols")
+		return nil, nil, fault.As(fault.Unavailable, err, "temporary file")
 	}
-	defer f.Close()
-	t, err := lookup.Read(f)
-	return t, fault.Wrap(err, "%s", path)
+	defer func() {
+		if err != nil {
+			os.RemoveAll(dir)
+		}
+	}()
+	path := filepath.Join(dir, "symc")
+	if _, err = cache.Compile(path, text, ""); err != nil {
+		return nil, nil, err
+	}
+	f, err := cache.OpenFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return f.Table(), func() { f.Close(); os.RemoveAll(dir) }, nil
 }
 
 // numbers lists the first numbers of many.
@@ -178,10 +192,10 @@ func convertSymbols(c *cli.Context) error {
 		return command.Usage("symbols convert takes FILE and OUT")
 	}
 	in, out := c.Args().Get(0), c.Args().Get(1)
-	compiled, err := cache.OpenFile(in)
+	file, err := cache.OpenFile(in)
 	if err == nil {
-		defer compiled.Close()
-		return printSymbols(c, compiled.Table(), out)
+		defer file.Close()
+		return printSymbols(c, file.Table(), out)
 	}
 	if !fault.Is(err, fault.Malformed) {
 		return err
@@ -189,11 +203,17 @@ func convertSymbols(c *cli.Context) error {
 	if !c.Bool("text") && out != "-" {
 		return compileSymbols(in, out)
 	}
-	t, err := readSymbols(in)
-	if err == nil {
-		err = someSymbols(t, in)
-	}
+	text, err := os.Open(in)
 	if err != nil {
+		return fault.As(fault.Invalid, err, "symbols")
+	}
+	defer text.Close()
+	t, drop, err := compiled(text)
+	if err != nil {
+		return fault.Wrap(err, "%s", in)
+	}
+	defer drop()
+	if err := someSymbols(t, in); err != nil {
 		return err
 	}
 	return printSymbols(c, t, out)
