@@ -23,6 +23,26 @@ const frameSize = 500
 
 // appendV5 writes the answer of version 5.
 func (s *session) appendV5(b []byte, jobs []Job, debug *debugInfo) []byte {
+	b = s.appendResults(b, jobs, Options{}, func(b []byte, j *Job) []byte {
+		return s.appendFound(append(b, `"found_modules":`...), j)
+	})
+	if debug != nil {
+		b = append(b, `,"debug":`...)
+		b = debug.append(b, time.Now())
+	}
+	return append(b, '}')
+}
+
+// appendV6 writes the answer of version 6.
+func (s *session) appendV6(b []byte, jobs []Job, o Options) []byte {
+	b = s.appendResults(b, jobs, o, func(b []byte, j *Job) []byte {
+		return s.appendModules(append(b, `"modules":`...), j)
+	})
+	return append(b, '}')
+}
+
+// appendResults writes the stacks of all jobs, and what modules adds of theirs.
+func (s *session) appendResults(b []byte, jobs []Job, o Options, modules func([]byte, *Job) []byte) []byte {
 	frames := 0
 	for i := range jobs {
 		for _, stack := range jobs[i].Stacks {
@@ -41,18 +61,12 @@ func (s *session) appendV5(b []byte, jobs []Job, debug *debugInfo) []byte {
 			if k > 0 {
 				b = append(b, ',')
 			}
-			b = s.appendStack(b, stack, Options{})
+			b = s.appendStack(b, stack, o)
 		}
-		b = append(b, `],"found_modules":`...)
-		b = s.appendFound(b, &jobs[i])
+		b = modules(append(b, "],"...), &jobs[i])
 		b = append(b, '}')
 	}
-	b = append(b, ']')
-	if debug != nil {
-		b = append(b, `,"debug":`...)
-		b = debug.append(b, time.Now())
-	}
-	return append(b, '}')
+	return append(b, ']')
 }
 
 // appendFound writes which modules of a job have symbols.

@@ -192,28 +192,6 @@ func (s *Server) v6(c echo.Context) error {
 	return s.answer(c, func(b []byte) []byte { return session.appendV6(b, jobs, options) })
 }
 
-// appendV6 writes the answer of version 6.
-func (s *session) appendV6(b []byte, jobs []Job, o Options) []byte {
-	b = append(b, `{"results":[`...)
-	for i := range jobs {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		s.use(&jobs[i])
-		b = append(b, `{"stacks":[`...)
-		for k, stack := range jobs[i].Stacks {
-			if k > 0 {
-				b = append(b, ',')
-			}
-			b = s.appendStack(b, stack, o)
-		}
-		b = append(b, `],"modules":`...)
-		b = s.appendModules(b, &jobs[i])
-		b = append(b, '}')
-	}
-	return append(b, "]}"...)
-}
-
 // parseOptions reads the object "options" of version 6.
 func parseOptions(payload any) (Options, error) {
 	var o Options

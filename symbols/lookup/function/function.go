@@ -25,7 +25,8 @@
 // # Rules
 //
 // An answer follows symbolic or minidump-stackwalk, as the caller asks: see
-// Function.Answer. For other than odd functions both see the same calls.
+// Function.Answer. For other than odd functions both are answered from the same
+// columns.
 //
 // Function takes any bytes: what cannot be decoded answers nothing.
 package function
