@@ -1,8 +1,10 @@
 // Package enginetest is the suite that every search engine must pass.
 //
 // It puts the same questions to an engine: those of Socorro's data set where
-// that lies beside the repository, and made-up ones over made-up crashes, whose
-// answers a plain model in memory gives. It tests answers, not speed.
+// that lies beside the repository, made-up ones about that set, which are
+// answered once more from nothing but the description of the language (naive),
+// and made-up ones over made-up crashes, whose answers a plain model of plans
+// gives. It tests answers, not speed.
 package enginetest
 
 import (
@@ -29,6 +31,7 @@ type Open func(t testing.TB, fields *plan.Fields, now func() time.Time) search.E
 // Run runs the suite.
 func Run(t *testing.T, open Open) {
 	t.Run("peer", func(t *testing.T) { peerAnswers(t, open) })
+	t.Run("language", func(t *testing.T) { language(t, open) })
 	t.Run("model", func(t *testing.T) { LikeModel(t, open) })
 	t.Run("replace", func(t *testing.T) { replaced(t, open) })
 	t.Run("cursor", func(t *testing.T) { cursors(t, open) })

@@ -144,9 +144,9 @@ func (f *filters) leaf(c *column, e *plan.Expr) (object, error) {
 	case plan.Match:
 		return f.match(c, values(e)), nil
 	case plan.Contains, plan.Prefix, plan.Suffix:
-		return wildcard(c, e)
+		return wildcard(c, e), nil
 	case plan.Regexp:
-		return regexp(c, e)
+		return regexp(c, e), nil
 	}
 	return nil, fault.New(fault.Internal, "operator %v has no translation", e.Op)
 }
@@ -251,47 +251,28 @@ func realRange(name string, e *plan.Expr) object {
 	return object{"range": object{name: r}}
 }
 
-// refuse words an error in a pattern as the embedded engine does.
-func refuse(f *plan.Field, err error) error {
-	return &plan.Error{Param: f.Name, Message: "Bad value for parameter " + f.Name + ": " + err.Error()}
-}
-
 // wildcard tests for a text with live * and ? at some place of the value.
-func wildcard(c *column, e *plan.Expr) (object, error) {
-	pattern := e.Text
-	if e.Op != plan.Prefix {
-		pattern = "*" + pattern
-	}
-	if e.Op != plan.Suffix {
-		pattern += "*"
-	}
+func wildcard(c *column, e *plan.Expr) object {
+	pattern := e.Wildcard()
 	literal, plain := lucene.Literal(e.Text)
 	switch {
 	case plain && literal == "":
-		return object{"exists": object{"field": c.exact}}, nil
+		return object{"exists": object{"field": c.exact}}
 	case plain && e.Op == plan.Prefix:
-		return object{"prefix": object{c.exact: object{"value": literal}}}, nil
+		return object{"prefix": object{c.exact: object{"value": literal}}}
 	case plain:
 		pattern = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`).Replace(literal)
 		if e.Op == plan.Contains {
 			pattern += "*"
 		}
 		pattern = "*" + pattern
-	default:
-		if _, err := lucene.Wildcard(pattern); err != nil {
-			return nil, refuse(c.field, err)
-		}
 	}
-	return object{"wildcard": object{c.exact: object{"value": pattern}}}, nil
+	return object{"wildcard": object{c.exact: object{"value": pattern}}}
 }
 
-// regexp tests the whole value. The pattern is read here first: the cluster
-// has the same language, but its own words for what is wrong.
-func regexp(c *column, e *plan.Expr) (object, error) {
-	if _, err := lucene.Regexp(e.Text); err != nil {
-		return nil, refuse(c.field, err)
-	}
-	return object{"regexp": object{c.exact: object{"value": e.Text, "flags": "ALL", "max_determinized_states": maxStates}}}, nil
+// regexp tests the whole value: the cluster has the language of the plan.
+func regexp(c *column, e *plan.Expr) object {
+	return object{"regexp": object{c.exact: object{"value": e.Text, "flags": "ALL", "max_determinized_states": maxStates}}}
 }
 
 // maxStates is where a pattern counts as too complex, on either engine.

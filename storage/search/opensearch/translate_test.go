@@ -109,7 +109,7 @@ func TestTranslation(t *testing.T) {
 // of the parameter.
 func TestRefusals(t *testing.T) {
 	s := offline(t)
-	for _, query := range []string{"signature=@(", "signature=@" + strings.Repeat("(a|b)", 300), `q="` + strings.Repeat("a+", 70) + `"`} {
+	for _, query := range []string{`q="` + strings.Repeat("a+", 70) + `"`} {
 		p, err := parsed(t, s, query)
 		if err != nil {
 			t.Fatalf("%.40s: %v", query, err)

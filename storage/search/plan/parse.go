@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mayday/app/fault"
+	"mayday/storage/search/lucene"
 )
 
 // Options steer Parse.
@@ -358,7 +359,25 @@ func leaf(f *Field, op, text string) (*Expr, *Error) {
 			e.Op = Equal
 		}
 	}
-	return e, nil
+	return e, patterned(e)
+}
+
+// patterned refuses patterns that no engine could run, whatever crashes there
+// are to run them on.
+func patterned(e *Expr) *Error {
+	var err error
+	switch e.Op {
+	case Contains, Prefix, Suffix:
+		if _, plain := lucene.Literal(e.Text); !plain {
+			_, err = lucene.Wildcard(e.Wildcard())
+		}
+	case Regexp:
+		_, err = lucene.Regexp(e.Text)
+	}
+	if err != nil {
+		return bad(e.Field.Name, "Bad value for parameter %s: %v", e.Field.Name, err)
+	}
+	return nil
 }
 
 func intLeaf(e *Expr, op, text string) (*Expr, *Error) {

@@ -71,6 +71,18 @@ type Expr struct {
 	sourceText string // the value as given, for MarshalJSON
 }
 
+// Wildcard is the pattern for the whole value that Contains, Prefix and Suffix
+// mean.
+func (e *Expr) Wildcard() string {
+	switch e.Op {
+	case Prefix:
+		return e.Text + "*"
+	case Suffix:
+		return "*" + e.Text
+	}
+	return "*" + e.Text + "*"
+}
+
 // Kind is the sort of an aggregation.
 type Kind uint8
 

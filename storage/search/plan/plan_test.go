@@ -95,6 +95,8 @@ func TestErrors(t *testing.T) {
 		{"uptime=1__0", "Bad value for parameter uptime: not a valid int", "uptime", false},
 		{"uptime_ts=x", "Bad value for parameter uptime_ts: not a valid float", "uptime_ts", false},
 		{"uptime_ts=nan", "Bad value for parameter uptime_ts: not a valid float", "uptime_ts", false},
+		{"signature=@(", `Bad value for parameter signature: regular expression "(": unexpected end`, "signature", false},
+		{"signature=~" + strings.Repeat("*", 1001), "Bad value for parameter signature: wildcard pattern of 1003 characters: at most 1000", "signature", false},
 		{"date=2026-09-01", "date must have a prefix operator", "date", false},
 		{"date=>=notadate", "Bad value for parameter date: not a valid datetime", "date", false},
 		{"date=>=2020-01-01", "Date range is bigger than 365 days", "date", false},

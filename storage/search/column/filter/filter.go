@@ -248,7 +248,7 @@ func (f *Filter) compile(e *plan.Expr) (*pattern, error) {
 		}
 	case plan.Contains, plan.Prefix, plan.Suffix:
 		if p.literal, p.isPlain = lucene.Literal(e.Text); !p.isPlain {
-			p.dfa, err = lucene.Wildcard(star(e.Op != plan.Prefix) + e.Text + star(e.Op != plan.Suffix))
+			p.dfa, err = lucene.Wildcard(e.Wildcard())
 		}
 	case plan.Regexp:
 		if p.dfa, err = lucene.Regexp(e.Text); err == nil {
@@ -260,13 +260,6 @@ func (f *Filter) compile(e *plan.Expr) (*pattern, error) {
 	}
 	f.patterns[e] = p
 	return p, nil
-}
-
-func star(yes bool) string {
-	if yes {
-		return "*"
-	}
-	return ""
 }
 
 // matching calls hit for the dictionary entries that a leaf accepts.
