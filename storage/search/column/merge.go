@@ -44,7 +44,6 @@ func (s *Store) Run(ctx context.Context) error {
 		s.warm() // first: merging may take minutes
 		s.emptyQuarantine()
 		s.checkSuspects()
-		s.openWordIndexes(ctx)
 		for ctx.Err() == nil {
 			again, err := s.Merge(ctx)
 			if err != nil {
@@ -55,7 +54,8 @@ func (s *Store) Run(ctx context.Context) error {
 			}
 		}
 		s.warm()
-		s.indexWords(ctx) // last: what is merged needs it once
+		s.indexWords(ctx) // late: what is merged needs it once
+		s.keepValues()
 		if now := s.opts.Now(); now.Sub(scrubbed) > scrubEvery {
 			scrubbed = now
 			s.scrub(ctx)

@@ -8,19 +8,20 @@
 //	dir/2026/47/ID.seg       year and week (%Y/%W, Monday, UTC) of date processed
 //	dir/2026/47/ID.g3.del    deleted rows of the segment
 //	dir/2026/47/ID.CRC.text  word index of its dictionaries, built again when lost
+//	dir/VALUES               tables of values of many segments, made again when lost
 //
 // Write path: a batch becomes one segment a week; files and folders are synced;
 // older rows of the same crash, in whatever week, are marked in new delete
 // files; the manifest is written and CURRENT renamed to it; only then does a
 // query see the batch and Index return. Nothing on disk is ever changed in
 // place, so there is no torn write to repair: what no manifest names is swept
-// At Open. Small segments are merged in the background.
+// at Open. Small segments are merged in the background.
 //
 // Read path: a query pins one snapshot, prunes by week and date, turns string
 // tests into tests on ordinals, and counts ordinals. Strings in the mapped
 // files are copied before the snapshot is released. A page fault (a file cut
 // short under the program) is recovered, the segment checked and quarantined,
-// And the answer names the week as missing.
+// and the answer names the week as missing.
 //
 // The bucket of processed crashes is the truth; a lost week is rebuilt from it
 // by the caller. One process owns an index.
@@ -77,6 +78,7 @@ type Store struct {
 	merging  sync.Mutex // one merge at a time
 	manifest *manifest  // under write
 	wake     chan struct{}
+	values   values
 
 	mu   sync.Mutex // guards snap
 	snap *snapshot
@@ -134,6 +136,8 @@ func Open(opts Options) (_ *Store, err error) {
 	s.nextID.Store(m.NextID)
 	s.load()
 	s.sweep()
+	s.openWordIndexes(context.Background())
+	s.openValues()
 	return s, nil
 }
 
@@ -274,6 +278,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.searcher.Forget(nil)
+	s.closeValues()
 	s.mu.Lock()
 	old := s.snap
 	s.snap = &snapshot{}
@@ -435,7 +440,7 @@ func sortedKeys[V any](m map[string]V) []string {
 
 // sweep removes files that the manifest does not name.
 func (s *Store) sweep() {
-	keep := map[string]bool{currentName: true, lockName: true, manifestName(s.manifest.Number): true, "quarantine": true}
+	keep := map[string]bool{currentName: true, lockName: true, valuesName: true, manifestName(s.manifest.Number): true, "quarantine": true}
 	for _, item := range s.manifest.Segments {
 		base := item.Week + "/" + item.Name
 		keep[base+".seg"], keep[base+textSuffix(item)] = true, true

@@ -254,7 +254,7 @@ func (rd *patternReader) repeated() ends {
 					most = rd.digits()
 				}
 			}
-			rd.ok = rd.ok && rd.take('}')
+			rd.ok = rd.ok && rd.take('}') && (most < 0 || least <= most)
 		}
 		a = times(a, least, most)
 	}

@@ -2,6 +2,7 @@ package query
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,7 +25,8 @@ type globals struct {
 	refs    atomic.Int32
 	careful bool
 	mu      sync.Mutex
-	slots   []slot // open addressing
+	slots   []slot // open addressing, of the entries that base has not
+	base    *keptHashes
 	entries []globalEntry
 	dicts   []*segment.Dict
 	locals  map[*segment.Segment]numbered
@@ -84,7 +86,7 @@ func (g *globals) segment(s *segment.Segment, c *segment.Column) ([]uint32, erro
 	g.touched = touched
 	s.Acquire()
 	g.locals[s] = numbered{d, local}
-	g.bytes = int64(len(g.slots))*16 + int64(cap(g.entries))*8
+	g.bytes = int64(len(g.slots))*16 + int64(cap(g.entries))*8 + int64(g.base.size())*12
 	for _, l := range g.locals {
 		g.bytes += int64(len(l.entries)) * 4
 	}
@@ -99,6 +101,9 @@ func (g *globals) intern(h, mask uint64, d *segment.Dict, v uint32) (id uint32, 
 	for i := h & mask; ; i = (i + 1) & mask {
 		s := &g.slots[i]
 		if s.id == 0 {
+			if id, ok := g.base.find(h); ok {
+				return id, g.holds(id, d, v)
+			}
 			g.entries = append(g.entries, globalEntry{uint32(len(g.dicts) - 1), v})
 			s.hash, s.id = h, uint32(len(g.entries))
 			return s.id - 1, true
@@ -106,16 +111,20 @@ func (g *globals) intern(h, mask uint64, d *segment.Dict, v uint32) (id uint32, 
 		if s.hash != h {
 			continue
 		}
-		if g.careful || int(s.id-1) < len(g.sure)*64 && g.sure.Has(int(s.id-1)) {
-			if e := g.entries[s.id-1]; !sameValue(g.dicts[e.dict], e.ord, d, v) {
-				if g.careful {
-					continue
-				}
-				return 0, false
-			}
+		if same := g.holds(s.id-1, d, v); same || !g.careful {
+			return s.id - 1, same
 		}
-		return s.id - 1, true
 	}
+}
+
+// holds compares a value with that of an entry whose hash it has, where that is
+// asked for: each one by a careful table, by others those that answers showed.
+func (g *globals) holds(id uint32, d *segment.Dict, v uint32) bool {
+	if !g.careful && !(int(id) < len(g.sure)*64 && g.sure.Has(int(id))) {
+		return true
+	}
+	e := g.entries[id]
+	return sameValue(g.dicts[e.dict], e.ord, d, v)
 }
 
 // expect makes place at once for the values of segments that are new to the
@@ -144,8 +153,11 @@ func (g *globals) expect(field int, parts []*segment.Segment) {
 
 // room makes place for n more entries, all of which may be new.
 func (g *globals) room(n int) {
+	if g.slots == nil && g.base != nil && !g.base.read() {
+		g.base = nil // every entry goes into the slots
+	}
 	size := max(1024, len(g.slots))
-	for (len(g.entries)+n)*4 > size*3 {
+	for (len(g.entries)-g.base.size()+n)*4 > size*3 {
 		size *= 2
 	}
 	if free := cap(g.entries) - len(g.entries); free < n {
@@ -157,15 +169,22 @@ func (g *globals) room(n int) {
 	old := g.slots
 	g.slots = make([]slot, size)
 	mask := uint64(size - 1)
-	for _, s := range old {
-		if s.id == 0 {
-			continue
-		}
+	put := func(s slot) {
 		i := s.hash & mask
 		for g.slots[i].id != 0 {
 			i = (i + 1) & mask
 		}
 		g.slots[i] = s
+	}
+	for _, s := range old {
+		if s.id != 0 {
+			put(s)
+		}
+	}
+	if old == nil && g.base == nil { // the entries of a table that was kept on disk
+		for i, e := range g.entries {
+			put(slot{hash: g.dicts[e.dict].Hashes[e.ord], id: uint32(i + 1)})
+		}
 	}
 }
 
@@ -247,6 +266,7 @@ type globalsCache struct {
 	mu      sync.Mutex
 	byField map[int]*globals
 	careful map[int]bool // fields of which two values have the same hash
+	kept    *Kept        // tables from the disk, while their segments are there
 	clock   int64
 }
 
@@ -255,7 +275,7 @@ type globalsCache struct {
 const maxGlobals = 128 << 20
 
 // get gives the table of a field, with a reference for the caller.
-func (c *globalsCache) get(field int) *globals {
+func (c *globalsCache) get(field int, name string) *globals {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.byField == nil {
@@ -264,6 +284,9 @@ func (c *globalsCache) get(field int) *globals {
 	g := c.byField[field]
 	if g == nil {
 		g = &globals{locals: map[*segment.Segment]numbered{}, careful: c.careful[field]}
+		if c.kept != nil && !g.careful && !c.kept.table(field, name, g) {
+			c.kept.lost = c.kept.lost || c.kept.field(name) != nil
+		}
 		g.refs.Store(1)
 		c.byField[field] = g
 	}
@@ -313,6 +336,9 @@ func (c *globalsCache) trim() {
 func (c *globalsCache) forget(alive map[*segment.Segment]bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.kept != nil && !c.kept.alive(alive) {
+		c.kept = nil
+	}
 	for field, g := range c.byField {
 		g.mu.Lock()
 		dead := 0
@@ -363,11 +389,11 @@ func (s *Searcher) Warm(parts []Part) {
 
 // warm numbers the values of one field; bytes is what its table takes.
 func (s *Searcher) warm(field int, parts []Part) (bytes int64) {
-	g := s.globals.get(field)
+	g := s.globals.get(field, s.Table.All()[field].Name)
 	defer g.drop()
 	var list []*segment.Segment
 	for _, p := range parts {
-		if c := p.Cols[field]; c != nil && (c.Meta.Kind == segment.KindString || c.Meta.Kind == segment.KindList || c.Meta.Kind == segment.KindToken) {
+		if isNumbered(p.Cols[field]) {
 			list = append(list, p.Segment)
 		}
 	}
@@ -380,6 +406,11 @@ func (s *Searcher) warm(field int, parts []Part) (bytes int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.bytes
+}
+
+// isNumbered says whether a column has values that tables are about.
+func isNumbered(c *segment.Column) bool {
+	return c != nil && (c.Meta.Kind == segment.KindString || c.Meta.Kind == segment.KindList || c.Meta.Kind == segment.KindToken)
 }
 
 const (
@@ -405,7 +436,7 @@ func (s *Searcher) slow(parts []Part) (out []slowField) {
 				n += c.Dict.N
 			}
 		}
-		if n >= slowValues {
+		if n >= cmp.Or(s.Slow, slowValues) {
 			out = append(out, slowField{i, n})
 		}
 	}

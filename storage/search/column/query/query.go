@@ -73,6 +73,7 @@ type Searcher struct {
 	Buckets int   // of one answer
 	Secret  []byte
 	Cells   int // counters in one array; 0 takes maxCells
+	Slow    int // values of a field that is numbered before anybody asks; 0 takes slowValues
 	globals globalsCache
 }
 
@@ -84,7 +85,7 @@ func (s *Searcher) cells() int {
 }
 
 // Search answers a plan. When reading a segment faults, broken is that segment
-// And err says what happened; the caller asks again without it.
+// and err says what happened; the caller asks again without it.
 func (s *Searcher) Search(ctx context.Context, p *plan.Plan, st *State) (res *search.Result, broken *segment.Segment, err error) {
 	for {
 		q := &query{s: s, ctx: ctx, plan: p, held: map[int]*globals{}, filter: filter.New(s.Table)}
@@ -97,7 +98,7 @@ func (s *Searcher) Search(ctx context.Context, p *plan.Plan, st *State) (res *se
 }
 
 // run answers the plan. When reading a segment faults, broken is that segment
-// And err says what happened.
+// and err says what happened.
 func (q *query) run(st *State) (res *search.Result, broken *segment.Segment, err error) {
 	defer PanicOnFault()()
 	defer func() {
@@ -251,7 +252,7 @@ func (q *query) globals(field int) *globals {
 	if g := q.held[field]; g != nil {
 		return g
 	}
-	g := q.s.globals.get(field)
+	g := q.s.globals.get(field, q.s.Table.All()[field].Name)
 	q.held[field] = g
 	return g
 }

@@ -1,0 +1,128 @@
+package column
+
+import (
+	"bufio"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"mayday/app/fault"
+	"mayday/storage/search/column/query"
+)
+
+const (
+	// valuesName is the file of the tables of values.
+	valuesName = "VALUES"
+	// keepEvery is how often the file is written at most: merging takes its
+	// segments away now and then, and it holds a dozen bytes a crash.
+	keepEvery = 10 * time.Minute
+)
+
+// values is the file of tables that the searcher reads from.
+type values struct {
+	mu    sync.Mutex
+	file  *os.File
+	tried time.Time // when it was written last
+}
+
+func (s *Store) valuesPath() string { return filepath.Join(s.opts.Dir, valuesName) }
+
+// openValues has queries use the tables on the disk. Those that are not about
+// the segments of now are removed: they are made again.
+func (s *Store) openValues() {
+	s.write.Lock() // no segment goes before the tables know
+	defer s.write.Unlock()
+	snap := s.pin()
+	defer snap.release()
+	s.values.mu.Lock()
+	defer s.values.mu.Unlock()
+	s.closeFile()
+	f, err := os.Open(s.valuesPath())
+	if err != nil {
+		return // there is none
+	}
+	var kept *query.Kept
+	info, err := f.Stat()
+	if err == nil {
+		kept, err = query.OpenKept(f, info.Size(), snap.parts())
+	}
+	if err != nil {
+		if fault.Of(err) != fault.NotFound {
+			s.opts.Log.Warn("tables of values are made again", zap.String("file", s.valuesPath()), zap.Error(err))
+		}
+		_ = f.Close()
+		s.opts.disk.remove(s.valuesPath())
+		return
+	}
+	s.values.file = f
+	s.searcher.UseKept(kept)
+}
+
+func (s *Store) closeValues() {
+	s.values.mu.Lock()
+	defer s.values.mu.Unlock()
+	s.closeFile()
+}
+
+// closeFile ends the use of the file, under values.mu.
+func (s *Store) closeFile() {
+	s.searcher.UseKept(nil)
+	if s.values.file != nil {
+		_ = s.values.file.Close() // it was only read
+		s.values.file = nil
+	}
+}
+
+// keepValues writes the tables of values of the larger segments, when those on
+// the disk are about others.
+func (s *Store) keepValues() {
+	snap := s.pin()
+	defer snap.release()
+	var large []query.Part
+	for _, l := range snap.segs {
+		if l.item.Rows >= s.opts.wordRows {
+			large = append(large, l.Part)
+		}
+	}
+	if len(large) == 0 || s.searcher.IsKept(large) || s.opts.Now().Sub(s.values.tried) < keepEvery {
+		return
+	}
+	s.values.tried = s.opts.Now()
+	wrote, err := s.writeValues(large)
+	if err != nil {
+		s.opts.Log.Error("write tables of values; they are made at the next start", zap.Error(err))
+	}
+	if wrote {
+		s.openValues()
+	}
+}
+
+// writeValues puts a new file in the place of the old one.
+func (s *Store) writeValues(parts []query.Part) (wrote bool, err error) {
+	defer recoverFault(&err)()
+	tmp := s.valuesPath() + ".tmp"
+	defer func() {
+		if !wrote || err != nil {
+			s.opts.disk.remove(tmp)
+		}
+	}()
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return false, err
+	}
+	w := bufio.NewWriterSize(f, 1<<20)
+	wrote, err = s.searcher.Keep(w, parts)
+	if err == nil {
+		err = w.Flush()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil || !wrote {
+		return false, err
+	}
+	return true, os.Rename(tmp, s.valuesPath())
+}
