@@ -28,8 +28,10 @@ const (
 	// is merged into one.
 	quiet = 10 * time.Minute
 	// deadShare is the share of deleted rows past which a segment is rewritten.
-	deadShare  = 0.3
-	tick       = time.Minute
+	deadShare = 0.3
+	tick      = time.Minute
+	// startPause leaves the first moments to those who were waiting for a start.
+	startPause = 2 * time.Second
 	scrubEvery = 24 * time.Hour
 )
 
@@ -40,6 +42,11 @@ func (s *Store) Run(ctx context.Context) error {
 	timer := time.NewTicker(tick)
 	defer timer.Stop()
 	scrubbed := s.opts.Now()
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-time.After(startPause):
+	}
 	for {
 		s.warm() // first: merging may take minutes
 		s.emptyQuarantine()

@@ -73,12 +73,12 @@ type Store struct {
 	faults   faults
 	searcher *query.Searcher
 
-	nextID   atomic.Uint64
-	write    sync.Mutex // one writer at a time
-	merging  sync.Mutex // one merge at a time
-	manifest *manifest  // under write
-	wake     chan struct{}
-	values   values
+	nextID      atomic.Uint64
+	write       sync.Mutex // one writer at a time
+	merging     sync.Mutex // one merge at a time
+	manifest    *manifest  // under write
+	wake        chan struct{}
+	valuesTried time.Time // of Run
 
 	mu   sync.Mutex // guards snap
 	snap *snapshot
@@ -278,7 +278,6 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.searcher.Forget(nil)
-	s.closeValues()
 	s.mu.Lock()
 	old := s.snap
 	s.snap = &snapshot{}

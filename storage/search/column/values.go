@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -21,13 +20,6 @@ const (
 	keepEvery = 10 * time.Minute
 )
 
-// values is the file of tables that the searcher reads from.
-type values struct {
-	mu    sync.Mutex
-	file  *os.File
-	tried time.Time // when it was written last
-}
-
 func (s *Store) valuesPath() string { return filepath.Join(s.opts.Dir, valuesName) }
 
 // openValues has queries use the tables on the disk. Those that are not about
@@ -37,43 +29,20 @@ func (s *Store) openValues() {
 	defer s.write.Unlock()
 	snap := s.pin()
 	defer snap.release()
-	s.values.mu.Lock()
-	defer s.values.mu.Unlock()
-	s.closeFile()
-	f, err := os.Open(s.valuesPath())
+	data, release, err := mapFile(s.valuesPath())
 	if err != nil {
 		return // there is none
 	}
-	var kept *query.Kept
-	info, err := f.Stat()
-	if err == nil {
-		kept, err = query.OpenKept(f, info.Size(), snap.parts())
-	}
+	kept, err := query.OpenKept(data, release, snap.parts())
 	if err != nil {
 		if fault.Of(err) != fault.NotFound {
 			s.opts.Log.Warn("tables of values are made again", zap.String("file", s.valuesPath()), zap.Error(err))
 		}
-		_ = f.Close()
+		release()
 		s.opts.disk.remove(s.valuesPath())
 		return
 	}
-	s.values.file = f
 	s.searcher.UseKept(kept)
-}
-
-func (s *Store) closeValues() {
-	s.values.mu.Lock()
-	defer s.values.mu.Unlock()
-	s.closeFile()
-}
-
-// closeFile ends the use of the file, under values.mu.
-func (s *Store) closeFile() {
-	s.searcher.UseKept(nil)
-	if s.values.file != nil {
-		_ = s.values.file.Close() // it was only read
-		s.values.file = nil
-	}
 }
 
 // keepValues writes the tables of values of the larger segments, when those on
@@ -87,10 +56,10 @@ func (s *Store) keepValues() {
 			large = append(large, l.Part)
 		}
 	}
-	if len(large) == 0 || s.searcher.IsKept(large) || s.opts.Now().Sub(s.values.tried) < keepEvery {
+	if len(large) == 0 || s.searcher.IsKept(large) || s.opts.Now().Sub(s.valuesTried) < keepEvery {
 		return
 	}
-	s.values.tried = s.opts.Now()
+	s.valuesTried = s.opts.Now()
 	wrote, err := s.writeValues(large)
 	if err != nil {
 		s.opts.Log.Error("write tables of values; they are made at the next start", zap.Error(err))

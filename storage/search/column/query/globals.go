@@ -27,6 +27,7 @@ type globals struct {
 	mu      sync.Mutex
 	slots   []slot // open addressing, of the entries that base has not
 	base    *keptHashes
+	kept    *Kept // that locals, entries and base stand in; nil when they do not
 	entries []globalEntry
 	dicts   []*segment.Dict
 	locals  map[*segment.Segment]numbered
@@ -259,6 +260,9 @@ func (g *globals) drop() {
 	for s := range g.locals {
 		s.Drop()
 	}
+	if g.kept != nil {
+		g.kept.drop()
+	}
 }
 
 // globalsCache keeps the tables of the fields asked for last.
@@ -337,7 +341,7 @@ func (c *globalsCache) forget(alive map[*segment.Segment]bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.kept != nil && !c.kept.alive(alive) {
-		c.kept = nil
+		c.use(nil)
 	}
 	for field, g := range c.byField {
 		g.mu.Lock()

@@ -8,6 +8,8 @@ import (
 	"io"
 	"math/bits"
 	"slices"
+	"sync/atomic"
+	"unsafe"
 
 	"mayday/app/fault"
 	"mayday/storage/search/column/segment"
@@ -24,7 +26,9 @@ import (
 // It holds numbers only, no values. Checksums are looked at when a table is
 // asked for.
 type Kept struct {
-	r        io.ReaderAt
+	data     []byte // the file, mapped
+	refs     atomic.Int32
+	release  func() // run when nobody reads data any more
 	file     keptFile
 	segments []*segment.Segment
 	lost     bool // a table that cannot be trusted was met; under globalsCache.mu
@@ -75,24 +79,22 @@ const (
 	maxKept = 16 << 20
 )
 
-// OpenKept reads what tables there are. All their segments must be among parts.
-func OpenKept(r io.ReaderAt, size int64, parts []Part) (*Kept, error) {
-	k := &Kept{r: r}
-	var trailer [keptTrailer]byte
-	if size < int64(keptTrailer) {
-		return nil, fault.New(fault.Malformed, "tables of values in %d bytes", size)
+// OpenKept reads what tables there are in a file that is mapped, or aligned to
+// eight. All their segments must be among parts. release is run when the tables
+// are out of use, unless there is an error.
+func OpenKept(data []byte, release func(), parts []Part) (*Kept, error) {
+	k := &Kept{data: data, release: release}
+	k.refs.Store(1)
+	at := len(data) - keptTrailer
+	if at < 0 {
+		return nil, fault.New(fault.Malformed, "tables of values in %d bytes", len(data))
 	}
-	if _, err := r.ReadAt(trailer[:], size-int64(keptTrailer)); err != nil {
-		return nil, err
-	}
-	n, sum := int64(binary.LittleEndian.Uint32(trailer[:])), binary.LittleEndian.Uint32(trailer[4:])
-	if string(trailer[8:]) != keptMagic || n > min(maxKept, size-int64(keptTrailer)) {
+	trailer := data[at:]
+	n, sum := int64(binary.LittleEndian.Uint32(trailer)), binary.LittleEndian.Uint32(trailer[4:])
+	if string(trailer[8:]) != keptMagic || n > min(maxKept, int64(at)) {
 		return nil, fault.New(fault.Malformed, "tables of values have the bad ending %x", trailer)
 	}
-	text := make([]byte, n)
-	if _, err := r.ReadAt(text, size-int64(keptTrailer)-n); err != nil {
-		return nil, err
-	}
+	text, size := data[at-int(n):at], int64(at)
 	if crc32.Checksum(text, segment.Castagnoli) != sum {
 		return nil, fault.New(fault.Malformed, "tables of values: checksum")
 	}
@@ -113,7 +115,7 @@ func OpenKept(r io.ReaderAt, size int64, parts []Part) (*Kept, error) {
 	for i := range k.file.Fields {
 		f := &k.file.Fields[i]
 		most := size / 4
-		ok := len(f.Values) == len(k.segments) && f.Entries >= 0 && int64(f.Entries) <= most && f.Offset >= 0 && f.Offset <= size
+		ok := len(f.Values) == len(k.segments) && f.Entries >= 0 && int64(f.Entries) <= most && f.Offset >= 0 && f.Offset <= size && f.Offset%8 == 0
 		for _, v := range f.Values {
 			ok = ok && v >= 0 && int64(v) <= most
 		}
@@ -145,18 +147,11 @@ func (k *Kept) table(field int, name string, g *globals) bool {
 	if f == nil {
 		return false
 	}
-	homes := make([]uint32, 2*f.Entries)
-	words := make([]uint32, f.bytes()/4-int64(len(homes)))
-	first, second := segment.Raw(words), segment.Raw(homes)
-	if _, err := k.r.ReadAt(first, f.Offset); err != nil {
+	data := k.data[f.Offset : f.Offset+f.bytes()]
+	if crc32.Checksum(data, segment.Castagnoli) != f.CRC {
 		return false
 	}
-	if _, err := k.r.ReadAt(second, f.Offset+int64(len(first))); err != nil {
-		return false
-	}
-	if crc32.Update(crc32.Checksum(first, segment.Castagnoli), segment.Castagnoli, second) != f.CRC {
-		return false
-	}
+	words := segment.View[uint32](data)
 	locals := map[*segment.Segment]numbered{}
 	dicts := make([]*segment.Dict, len(k.segments))
 	for i, s := range k.segments {
@@ -175,18 +170,17 @@ func (k *Kept) table(field int, name string, g *globals) bool {
 		}
 		locals[s] = numbered{dicts[i], ids}
 	}
-	entries := make([]globalEntry, f.Entries)
-	for i := range entries {
-		e := globalEntry{homes[2*i], homes[2*i+1]}
+	entries := unsafe.Slice((*globalEntry)(unsafe.Pointer(unsafe.SliceData(words))), len(words)/2)
+	for _, e := range entries {
 		if int(e.dict) >= len(dicts) || dicts[e.dict] == nil || int(e.ord) >= dicts[e.dict].N {
 			return false
 		}
-		entries[i] = e
 	}
 	for s := range locals {
 		s.Acquire()
 	}
-	g.locals, g.dicts, g.entries = locals, dicts, entries
+	k.refs.Add(1)
+	g.locals, g.dicts, g.entries, g.kept = locals, dicts, entries, k
 	g.base = &keptHashes{kept: k, field: f}
 	g.bytes = f.bytes()
 	return true
@@ -209,17 +203,11 @@ const hashesEach = 8
 // read reads the hashes; false when they cannot be trusted.
 func (x *keptHashes) read() bool {
 	n := x.field.Entries
-	hashes, ids := make([]uint64, n), make([]uint32, n)
-	first, second := segment.Raw(hashes), segment.Raw(ids)
-	if _, err := x.kept.r.ReadAt(first, x.field.hashesAt()); err != nil {
+	data := x.kept.data[x.field.hashesAt():][:n*12]
+	if crc32.Checksum(data, segment.Castagnoli) != x.field.HashCRC {
 		return false
 	}
-	if _, err := x.kept.r.ReadAt(second, x.field.hashesAt()+int64(len(first))); err != nil {
-		return false
-	}
-	if crc32.Update(crc32.Checksum(first, segment.Castagnoli), segment.Castagnoli, second) != x.field.HashCRC {
-		return false
-	}
+	hashes, ids := segment.View[uint64](data[:n*8]), segment.View[uint32](data[n*8:])
 	if n == 0 || int(slices.Max(ids)) >= n {
 		return n == 0
 	}
@@ -352,7 +340,22 @@ func byHash(homes []uint32, field int, parts []Part) []byte {
 func (s *Searcher) UseKept(k *Kept) {
 	s.globals.mu.Lock()
 	defer s.globals.mu.Unlock()
-	s.globals.kept = k
+	s.globals.use(k)
+}
+
+// use puts one file in the place of another, under c.mu.
+func (c *globalsCache) use(k *Kept) {
+	if c.kept != nil {
+		c.kept.drop()
+	}
+	c.kept = k
+}
+
+// drop gives a reference back.
+func (k *Kept) drop() {
+	if k.refs.Add(-1) == 0 {
+		k.release()
+	}
 }
 
 // IsKept says whether the file in use has sound tables of these segments.
