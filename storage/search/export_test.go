@@ -160,7 +160,7 @@ func TestComplete(t *testing.T) {
 		{"", "uuid", "00000010", "00000010-0000-4000-8000-000000260928"},
 		{"", "comments", "sec", ""},
 		{"", "addons", "A", "a line\nbreak, \"quoted\""},
-		{"", "q", "0", "version:0.0 version:1.0"},
+		{"", "q", "0", "version:0.0 signature:Js::f0 signature:=cmd|' /C calc'!A0 version:1.0"},
 		{"version=1.0", "q", "js::f", "signature:Js::f0 signature:Js::f1 signature:Js::f2"},
 		{"", "q", "sec", ""},
 	} {

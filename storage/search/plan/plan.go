@@ -114,7 +114,12 @@ type Agg struct {
 	Field    *Field
 	Calendar Calendar // Histogram of an Instant field
 	Interval float64  // Histogram of a number
-	Subs     []Agg
+	// Holding, on the first level of Terms, asks for Most values that hold this,
+	// whatever the case, those that begin so first. An engine may give the
+	// commonest of all instead, as many as of any other facet.
+	Holding string
+	Most    int
+	Subs    []Agg
 }
 
 // Order is one key of the sort order; documents without the field come last

@@ -232,10 +232,17 @@ func (b *best) addAll(counts []uint32) {
 		if n < least {
 			continue
 		}
-		if b.add(tally{uint32(id), n}); len(b.heap) == b.size {
-			least = max(b.heap[0].n, 1)
-		}
+		b.add(tally{uint32(id), n})
+		least = b.least()
 	}
+}
+
+// least is the count below which nothing is kept any more.
+func (b *best) least() uint32 {
+	if len(b.heap) < b.size {
+		return 1
+	}
+	return max(b.heap[0].n, 1)
 }
 
 func (b *best) sorted() []tally {
@@ -366,6 +373,9 @@ func (q *query) top(a *plan.Agg, k *keyer, c *counter, nb int) ([][]tally, error
 	heaps := make([]best, nb)
 	for b := range heaps {
 		heaps[b] = best{k: k, size: q.plan.FacetSize}
+	}
+	if nb == 1 && c.dense != nil && a.Holding != "" && k.globals != nil {
+		return [][]tally{k.holding(a.Holding, a.Most, c.dense)}, nil
 	}
 	if nb == 1 && c.dense != nil {
 		heaps[0].addAll(c.dense)

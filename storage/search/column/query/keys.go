@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"math"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"mayday/storage/search"
 	"mayday/storage/search/column/segment"
@@ -408,6 +410,43 @@ func (k *keyer) term(id uint32) any {
 		return search.Real(k.number(id))
 	}
 	return k.number(id)
+}
+
+// holding picks the values that hold a text, whatever the case, those that
+// begin so first.
+func (k *keyer) holding(text string, most int, counts []uint32) []tally {
+	low := []byte(strings.ToLower(text))
+	begun, others := best{k: k, size: most}, best{k: k, size: most}
+	var value []byte
+	for id, n := range counts {
+		if n < min(begun.least(), others.least()) {
+			continue
+		}
+		e := k.entries[id]
+		value = lowered(k.dicts[e.dict].Value(value[:0], e.ord))
+		switch bytes.Index(value, low) {
+		case -1:
+		case 0:
+			begun.add(tally{uint32(id), n})
+		default:
+			others.add(tally{uint32(id), n})
+		}
+	}
+	list := append(begun.sorted(), others.sorted()...)
+	return list[:min(len(list), most)]
+}
+
+// lowered is a text in lower case, in its own place when it is ASCII.
+func lowered(s []byte) []byte {
+	for i, c := range s {
+		switch {
+		case c >= utf8.RuneSelf:
+			return bytes.ToLower(s)
+		case 'A' <= c && c <= 'Z':
+			s[i] = c + 'a' - 'A'
+		}
+	}
+	return s
 }
 
 func (k *keyer) rowOf(id uint32) (*segment.Segment, int) {
