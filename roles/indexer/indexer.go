@@ -32,7 +32,7 @@ import (
 
 // crashes is what the indexer reads.
 type crashes interface {
-	Processed(ctx context.Context, id storage.CrashID) (storage.ProcessedCrash, error)
+	ProcessedJSON(ctx context.Context, id storage.CrashID) ([]byte, error)
 	Verdict(ctx context.Context, id storage.CrashID) (storage.Verdict, error)
 }
 
@@ -67,10 +67,15 @@ type Options struct {
 }
 
 // Indexer follows the queue `processed`.
-type Indexer struct{ Options }
+type Indexer struct {
+	Options
+	reader *search.Reader
+}
 
 // New makes an indexer.
-func New(o Options) *Indexer { return &Indexer{o} }
+func New(o Options) *Indexer {
+	return &Indexer{Options: o, reader: search.NewReader(o.Fields, "signature", "build")}
+}
 
 const (
 	batchWait  = 300 * time.Millisecond // how long the first crash of a batch waits for others
@@ -304,7 +309,7 @@ func (x *Indexer) readVerdict(ctx context.Context, id storage.CrashID) (row, err
 }
 
 func (x *Indexer) readOne(ctx context.Context, id storage.CrashID) (row, error) {
-	p, err := x.Crashes.Processed(ctx, id)
+	text, err := x.Crashes.ProcessedJSON(ctx, id)
 	switch {
 	case fault.Is(err, fault.NotFound):
 		return row{id: id, gone: true}, nil
@@ -314,7 +319,7 @@ func (x *Indexer) readOne(ctx context.Context, id storage.CrashID) (row, error) 
 	case err != nil:
 		return row{}, fault.Wrap(err, "read processed crash %s", id)
 	}
-	doc, err := search.NewDoc(p, x.Fields)
+	doc, besides, err := x.reader.DocBesides(text)
 	if err != nil {
 		x.Log.Error("processed crash cannot be indexed", zap.String("crash_id", id.String()), zap.Error(err))
 		return row{id: id}, nil
@@ -322,7 +327,7 @@ func (x *Indexer) readOne(ctx context.Context, id storage.CrashID) (row, error) 
 	if x.expired(doc.Date) {
 		return row{id: id, gone: true}, nil
 	}
-	return row{id: id, doc: &doc, seen: firstSeen(p, doc.Date)}, nil
+	return row{id: id, doc: &doc, seen: firstSeen(besides[0], besides[1], doc.Date)}, nil
 }
 
 // expired reports whether a crash is older than what can be searched: one that
@@ -337,14 +342,14 @@ func (x *Indexer) expired(date int64) bool {
 }
 
 // firstSeen is what the catalog learns from one crash; nil without signature.
-func firstSeen(p storage.ProcessedCrash, date int64) *catalog.FirstSeen {
-	signature, _ := p["signature"].(string)
-	if signature == "" {
+func firstSeen(signature, build any, date int64) *catalog.FirstSeen {
+	text, _ := signature.(string)
+	if text == "" {
 		return nil
 	}
-	build := ""
-	if v, ok := p["build"]; ok && v != nil {
-		build = fmt.Sprint(v)
+	seen := &catalog.FirstSeen{Signature: text, Date: time.UnixMicro(date)}
+	if build != nil {
+		seen.Build = fmt.Sprint(build)
 	}
-	return &catalog.FirstSeen{Signature: signature, Build: build, Date: time.UnixMicro(date)}
+	return seen
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 
@@ -19,7 +20,8 @@ import (
 // refused; but what no field wants is only checked, not decoded, which is most
 // of a crash and nearly all of the time. It may be used by many goroutines.
 type Reader struct {
-	fields  []plan.Field
+	fields  []plan.Field // with one of no name for each value besides
+	own     int          // how many are of the table
 	root    *node
 	wrapped *node // root, and a processed crash in a line of an import
 	parsers sync.Pool
@@ -34,9 +36,13 @@ type node struct {
 	crash  bool // the processed crash of a line
 }
 
-// NewReader prepares reading the fields of a table.
-func NewReader(fields *plan.Fields) *Reader {
-	x := &Reader{fields: fields.All(), root: &node{}}
+// NewReader prepares reading the fields of a table, and the values at other
+// paths besides, as they stand.
+func NewReader(fields *plan.Fields, besides ...string) *Reader {
+	x := &Reader{fields: slices.Clone(fields.All()), own: len(fields.All()), root: &node{}}
+	for _, path := range besides {
+		x.fields = append(x.fields, plan.Field{Path: path})
+	}
 	for i := range x.fields {
 		n := x.root
 		for key := range strings.SplitSeq(x.fields[i].Path, ".") {
@@ -63,13 +69,23 @@ func NewReader(fields *plan.Fields) *Reader {
 }
 
 // Doc makes the document of a processed crash.
-func (x *Reader) Doc(text []byte) (Doc, error) { return x.read(text, x.root) }
+func (x *Reader) Doc(text []byte) (Doc, error) {
+	doc, _, err := x.read(text, x.root)
+	return doc, err
+}
+
+// DocBesides makes the document of a processed crash and gives the values
+// besides: string, json.Number, bool, nil, or what is no single value.
+func (x *Reader) DocBesides(text []byte) (Doc, []any, error) { return x.read(text, x.root) }
 
 // Line makes the document of a line of an import: a processed crash, or an
 // object that holds it as processed_crash.
-func (x *Reader) Line(text []byte) (Doc, error) { return x.read(text, x.wrapped) }
+func (x *Reader) Line(text []byte) (Doc, error) {
+	doc, _, err := x.read(text, x.wrapped)
+	return doc, err
+}
 
-func (x *Reader) read(text []byte, root *node) (doc Doc, err error) {
+func (x *Reader) read(text []byte, root *node) (doc Doc, besides []any, err error) {
 	p, ok := x.parsers.Get().(*parser)
 	if !ok {
 		p = &parser{x: x}
@@ -96,18 +112,19 @@ func (x *Reader) read(text []byte, root *node) (doc Doc, err error) {
 		}
 	}
 	if err != nil {
-		return doc, fault.As(fault.Malformed, err, "decode document of %d bytes", len(text))
+		return doc, nil, fault.As(fault.Malformed, err, "decode document of %d bytes", len(text))
 	}
 	if p.crash != nil {
 		values = p.crash
 	}
-	return x.finish(values)
+	doc, err = x.finish(values[:x.own:x.own])
+	return doc, values[x.own:], err
 }
 
 // finish moves id and date to their places.
 func (x *Reader) finish(values []any) (Doc, error) {
 	doc := Doc{Values: values}
-	for i := range x.fields {
+	for i := range values {
 		switch f := &x.fields[i]; f.Name {
 		case plan.IDField:
 			id, ok := values[i].(string)
@@ -228,7 +245,7 @@ func (p *parser) set(n *node, values []any, raw any) {
 	}
 	for _, i := range n.fields {
 		switch f := &p.x.fields[i]; f.Name {
-		case plan.IDField, plan.DateField:
+		case plan.IDField, plan.DateField, "":
 			values[i] = raw // see finish
 		default:
 			values[i] = fix(f, raw)
@@ -253,10 +270,11 @@ func (p *parser) number(i int, values []any) error {
 		}
 		return nil
 	}
-	if f.Name != plan.IDField && f.Name != plan.DateField {
-		values[i] = fix(f, json.Number(text))
-	} else {
+	switch f.Name {
+	case plan.IDField, plan.DateField, "":
 		values[i] = json.Number(text)
+	default:
+		values[i] = fix(f, json.Number(text))
 	}
 	return nil
 }

@@ -73,7 +73,16 @@ func (s *Store) suspect(seg *segment.Segment, err error) {
 	}
 }
 
-// Parts lists the segments for a query.
+// segments lists the segments without their deleted rows.
+func (n *snapshot) segments() []*segment.Segment {
+	out := make([]*segment.Segment, len(n.segs))
+	for i, l := range n.segs {
+		out[i] = l.Segment
+	}
+	return out
+}
+
+// parts lists the segments for a query.
 func (n *snapshot) parts() []query.Part {
 	out := make([]query.Part, len(n.segs))
 	for i, l := range n.segs {

@@ -107,7 +107,7 @@ func (s *Store) warm() {
 	defer snap.release()
 	var err error
 	defer recoverFault(&err)() // the query that meets the bad page reports it
-	s.searcher.Warm(snap.parts())
+	s.searcher.Values.Warm(snap.segments())
 }
 
 // Merge does the most useful rewriting of segments, if there is any, and says

@@ -116,6 +116,7 @@ func Open(opts Options) (_ *Store, err error) {
 	}
 	s := &Store{opts: opts, fields: opts.Fields.All(), unlock: unlock, slots: make(chan struct{}, opts.Running), wake: make(chan struct{}, 1)}
 	s.searcher = &query.Searcher{Table: opts.Fields, Bytes: opts.QueryBytes, Buckets: opts.Buckets, Secret: opts.Secret}
+	s.searcher.Values.Fields = opts.Fields
 	if len(opts.Secret) == 0 {
 		s.searcher.Secret = query.RandomSecret()
 	}
@@ -247,7 +248,7 @@ func (s *Store) publish(snap *snapshot) {
 	for _, l := range snap.segs {
 		alive[l.Segment] = true
 	}
-	s.searcher.Forget(alive)
+	s.searcher.Values.Forget(alive)
 	if old != nil {
 		old.release()
 	}
@@ -277,7 +278,7 @@ func (s *Store) Close() error {
 	if s.unlock == nil {
 		return nil
 	}
-	s.searcher.Forget(nil)
+	s.searcher.Values.Forget(nil)
 	s.mu.Lock()
 	old := s.snap
 	s.snap = &snapshot{}

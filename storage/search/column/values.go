@@ -9,7 +9,8 @@ import (
 	"go.uber.org/zap"
 
 	"mayday/app/fault"
-	"mayday/storage/search/column/query"
+	"mayday/storage/search/column/segment"
+	"mayday/storage/search/column/values"
 )
 
 const (
@@ -33,7 +34,7 @@ func (s *Store) openValues() {
 	if err != nil {
 		return // there is none
 	}
-	kept, err := query.OpenKept(data, release, snap.parts())
+	kept, err := values.Open(data, release, snap.segments())
 	if err != nil {
 		if fault.Of(err) != fault.NotFound {
 			s.opts.Log.Warn("tables of values are made again", zap.String("file", s.valuesPath()), zap.Error(err))
@@ -42,7 +43,7 @@ func (s *Store) openValues() {
 		s.opts.disk.remove(s.valuesPath())
 		return
 	}
-	s.searcher.UseKept(kept)
+	s.searcher.Values.Use(kept)
 }
 
 // keepValues writes the tables of values of the larger segments, when those on
@@ -50,13 +51,13 @@ func (s *Store) openValues() {
 func (s *Store) keepValues() {
 	snap := s.pin()
 	defer snap.release()
-	var large []query.Part
+	var large []*segment.Segment
 	for _, l := range snap.segs {
 		if l.item.Rows >= s.opts.wordRows {
-			large = append(large, l.Part)
+			large = append(large, l.Segment)
 		}
 	}
-	if len(large) == 0 || s.searcher.IsKept(large) || s.opts.Now().Sub(s.valuesTried) < keepEvery {
+	if len(large) == 0 || s.searcher.Values.IsKept(large) || s.opts.Now().Sub(s.valuesTried) < keepEvery {
 		return
 	}
 	s.valuesTried = s.opts.Now()
@@ -70,7 +71,7 @@ func (s *Store) keepValues() {
 }
 
 // writeValues puts a new file in the place of the old one.
-func (s *Store) writeValues(parts []query.Part) (wrote bool, err error) {
+func (s *Store) writeValues(parts []*segment.Segment) (wrote bool, err error) {
 	defer recoverFault(&err)()
 	tmp := s.valuesPath() + ".tmp"
 	defer func() {
@@ -83,7 +84,7 @@ func (s *Store) writeValues(parts []query.Part) (wrote bool, err error) {
 		return false, err
 	}
 	w := bufio.NewWriterSize(f, 1<<20)
-	wrote, err = s.searcher.Keep(w, parts)
+	wrote, err = s.searcher.Values.Keep(w, parts)
 	if err == nil {
 		err = w.Flush()
 	}

@@ -50,11 +50,11 @@ func TestValuesKept(t *testing.T) {
 			}
 		}
 	}
-	s.searcher.Slow = 1000
+	s.searcher.Values.Slow = 1000
 	path := filepath.Join(dir, valuesName)
 	s.warm()
 	s.keepValues()
-	if _, err := os.Stat(path); err != nil || !s.searcher.IsKept(s.snap.parts()) {
+	if _, err := os.Stat(path); err != nil || !s.searcher.Values.IsKept(s.snap.segments()) {
 		t.Fatalf("no tables were kept: %v", err)
 	}
 	check("kept")
@@ -64,10 +64,10 @@ func TestValuesKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		s = openTest(t, dir)
-		s.searcher.Slow = 1000
+		s.searcher.Values.Slow = 1000
 	}
 	reopen()
-	if !s.searcher.IsKept(s.snap.parts()) {
+	if !s.searcher.Values.IsKept(s.snap.segments()) {
 		t.Error("the tables are not used after a start")
 	}
 	check("opened")
@@ -81,7 +81,7 @@ func TestValuesKept(t *testing.T) {
 	if _, err := s.DropWeeks("2026/36"); err != nil { // of 09-02
 		t.Fatal(err)
 	}
-	if s.searcher.IsKept(s.snap.parts()) {
+	if s.searcher.Values.IsKept(s.snap.segments()) {
 		t.Error("tables of segments that are gone count as kept")
 	}
 	want = answers()
@@ -110,7 +110,7 @@ func TestValuesKept(t *testing.T) {
 	}
 	s.warm()
 	s.keepValues()
-	if !s.searcher.IsKept(s.snap.parts()) {
+	if !s.searcher.Values.IsKept(s.snap.segments()) {
 		t.Error("damaged tables are not made again")
 	}
 	check("made again")

@@ -63,7 +63,7 @@ func made(t *testing.T, open Open, n int) (search.Engine, *model, *plan.Fields) 
 	return engine, m, fields
 }
 
-func doc(t *testing.T, fields *plan.Fields, crash map[string]any) search.Doc {
+func doc(t testing.TB, fields *plan.Fields, crash map[string]any) search.Doc {
 	t.Helper()
 	d, err := search.NewDoc(crash, fields)
 	if err != nil {
@@ -170,8 +170,10 @@ func replaced(t *testing.T, open Open) {
 	index(t, e, []search.Doc{doc(t, fields, crashOf(1, home, "second")), doc(t, fields, crashOf(1, home, "third"))})
 	expect("one replaced twice in a batch", 1, "signature=third")
 	expect("the others", 19, "signature=first")
+	id := search.FormatID(docs[1].ID)
 	for i, days := range []int{-30, -60, 0, -30, 14, 0} {
 		index(t, e, []search.Doc{doc(t, fields, crashOf(1, home.AddDate(0, 0, days), fmt.Sprintf("moved%d", i)))})
+		expect(fmt.Sprintf("moved by %d days, by its id", days), 1, "uuid="+id)
 		expect(fmt.Sprintf("moved by %d days", days), 1, fmt.Sprintf("signature=moved%d", i))
 		expect(fmt.Sprintf("all, one moved by %d days", days), 20, "")
 	}
@@ -182,6 +184,13 @@ func replaced(t *testing.T, open Open) {
 			t.Fatal(err)
 		}
 		expect("after deletion", 17, "")
+		expect("by the id of one deleted", 0, "uuid="+id)
+	}
+	id = search.FormatID(docs[10].ID)
+	for query, want := range map[string]int64{"uuid=" + id: 1, "uuid=!" + id: 16, "uuid=" + strings.ToUpper(id): 0, "uuid=bp-" + id: 0,
+		"uuid==" + id:     0, // the field takes no operators
+		"uuid=" + id[:35]: 0, "uuid=": 0, "uuid=__null__": 0, "uuid=!__null__": 17, "uuid=" + id + "&uuid=" + search.FormatID(docs[11].ID): 2} {
+		expect(query, want, query)
 	}
 }
 

@@ -1,14 +1,12 @@
 package enginetest
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -40,11 +38,14 @@ func language(t *testing.T, open Open) {
 	engine := open(t, fields, peerNow)
 	plain := newNaive(fields, peerNow())
 	var docs []search.Doc
-	for _, name := range []string{"processed_2000.jsonl", "edge.jsonl"} {
-		for _, c := range processed(t, filepath.Join(dir, "dataset", name)) {
-			plain.add(c)
-			docs = append(docs, doc(t, fields, c))
+	for _, c := range peerCrashes(t, dir) {
+		for name, v := range c {
+			if text, ok := v.(string); ok && len(text) > longest {
+				c[name] = text[:longest]
+			}
 		}
+		plain.add(c)
+		docs = append(docs, doc(t, fields, c))
 	}
 	for list := range slices.Chunk(docs, 300) {
 		index(t, engine, list)
@@ -124,36 +125,6 @@ var aggregation = regexp.MustCompile(`Unknown field|_histogram_interval`)
 
 // longest is where texts are cut: naive takes the square of their length.
 const longest = 1000
-
-// processed reads the processed crashes of a file of the data set.
-func processed(t testing.TB, path string) (out []map[string]any) {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	sc := bufio.NewScanner(f)
-	sc.Buffer(nil, 1<<20)
-	for sc.Scan() {
-		var line struct {
-			Processed map[string]any `json:"processed_crash"`
-		}
-		if err := json.Unmarshal(sc.Bytes(), &line); err != nil {
-			t.Fatal(err)
-		}
-		for name, v := range line.Processed {
-			if text, ok := v.(string); ok && len(text) > longest {
-				line.Processed[name] = text[:longest]
-			}
-		}
-		out = append(out, line.Processed)
-	}
-	if sc.Err() != nil {
-		t.Fatal(sc.Err())
-	}
-	return out
-}
 
 // asker makes requests about the crashes of a naive.
 type asker struct {

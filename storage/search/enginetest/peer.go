@@ -92,9 +92,17 @@ func peerFields(t testing.TB, dir string) *plan.Fields {
 	return fields
 }
 
-func peerDocs(t testing.TB, dir string, fields *plan.Fields) []search.Doc {
+func peerDocs(t testing.TB, dir string, fields *plan.Fields) (docs []search.Doc) {
 	t.Helper()
-	var docs []search.Doc
+	for _, c := range peerCrashes(t, dir) {
+		docs = append(docs, doc(t, fields, c))
+	}
+	return docs
+}
+
+// peerCrashes reads the processed crashes of the peer's data set.
+func peerCrashes(t testing.TB, dir string) (out []map[string]any) {
+	t.Helper()
 	for _, name := range []string{"processed_2000.jsonl", "edge.jsonl"} {
 		f, err := os.Open(filepath.Join(dir, "dataset", name))
 		if err != nil {
@@ -110,17 +118,13 @@ func peerDocs(t testing.TB, dir string, fields *plan.Fields) []search.Doc {
 			if err := json.Unmarshal(sc.Bytes(), &line); err != nil {
 				t.Fatal(err)
 			}
-			doc, err := search.NewDoc(line.Processed, fields)
-			if err != nil {
-				t.Fatal(err)
-			}
-			docs = append(docs, doc)
+			out = append(out, line.Processed)
 		}
 		if sc.Err() != nil {
 			t.Fatal(sc.Err())
 		}
 	}
-	return docs
+	return out
 }
 
 type peerQuery struct {

@@ -387,20 +387,8 @@ type cursorBody struct {
 	Keys  []json.RawMessage `json:"k"`
 }
 
-func orderName(order []plan.Order) string {
-	var b strings.Builder
-	for _, o := range order {
-		if o.Desc {
-			b.WriteByte('-')
-		}
-		b.WriteString(o.Field.Name)
-		b.WriteByte(' ')
-	}
-	return b.String()
-}
-
 func cursorOf(order []plan.Order, keys []json.RawMessage) string {
-	body, err := json.Marshal(cursorBody{orderName(order), keys})
+	body, err := json.Marshal(cursorBody{plan.OrderName(order), keys})
 	if err != nil {
 		return "" // keys come out of JSON
 	}
@@ -414,7 +402,7 @@ func errCursor() error {
 func readCursor(cursor string, order []plan.Order) ([]json.RawMessage, error) {
 	data, err := base64.RawURLEncoding.DecodeString(cursor)
 	var body cursorBody
-	if err != nil || json.Unmarshal(data, &body) != nil || body.Order != orderName(order) || len(body.Keys) != len(order)+2 {
+	if err != nil || json.Unmarshal(data, &body) != nil || body.Order != plan.OrderName(order) || len(body.Keys) != len(order)+2 {
 		return nil, errCursor()
 	}
 	for i, k := range body.Keys {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"math"
 	"net/url"
 	"slices"
@@ -253,6 +254,9 @@ func (p *parser) filter(f *Field, values []string) (*Expr, *Error) {
 			return nil, err
 		}
 		e.sourceText = text
+		if op == "" && f.Type == Enum && text != "" && strings.ContainsAny(text[:1], "=~^$@") {
+			p.plan.Warnings = append(p.plan.Warnings, fmt.Sprintf("field %s takes no operators: %.100q is looked for as it stands", f.Name, text))
+		}
 		switch {
 		case op == "" && negated:
 			plainNot = append(plainNot, e)

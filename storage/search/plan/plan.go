@@ -20,6 +20,7 @@ package plan
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -127,6 +128,19 @@ type Agg struct {
 type Order struct {
 	Field *Field
 	Desc  bool
+}
+
+// OrderName names a sort order: a cursor goes on in the one it was made in.
+func OrderName(order []Order) string {
+	var b strings.Builder
+	for _, o := range order {
+		if o.Desc {
+			b.WriteByte('-')
+		}
+		b.WriteString(o.Field.Name)
+		b.WriteByte(' ')
+	}
+	return b.String()
 }
 
 // Plan is a parsed query.

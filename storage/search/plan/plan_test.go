@@ -85,6 +85,17 @@ func TestFilters(t *testing.T) {
 	}
 }
 
+// TestOperatorWhereNoneIs: it is part of the value, and a warning says so.
+func TestOperatorWhereNoneIs(t *testing.T) {
+	for query, want := range map[string]int{"platform==Linux": 1, "platform=~Lin&platform=!^W": 2, "platform=Linux": 0, "platform=__null__": 0, "product==Firefox": 0, "signature==x": 0} {
+		v, _ := url.ParseQuery(query)
+		p, err := Parse(v, table(t), Viewer{}, Options{Now: now})
+		if err != nil || len(p.Warnings) != want {
+			t.Errorf("%s: %v, warnings %q, want %d", query, err, p.Warnings, want)
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	tests := []struct {
 		query, message, param string

@@ -1,11 +1,13 @@
 package query
 
 import (
+	"iter"
 	"math/bits"
 	"sort"
 
 	"mayday/app/fault"
 	"mayday/storage/search"
+	"mayday/storage/search/column/values"
 	"mayday/storage/search/plan"
 )
 
@@ -395,11 +397,24 @@ func (q *query) settleTops(k *keyer, tops [][]tally) error {
 	for _, list := range tops {
 		total += len(list)
 	}
-	if k.globals != nil && !k.globals.certain(tops) {
-		q.s.globals.distrust(k.index)
-		return errCollision
+	if k.globals != nil && !k.globals.Certain(shown(tops)) {
+		q.s.Values.Distrust(k.index)
+		return values.ErrCollision
 	}
 	return q.countBuckets(total)
+}
+
+// shown are the keys of the buckets of an answer.
+func shown(tops [][]tally) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for _, list := range tops {
+			for _, t := range list {
+				if !yield(t.id) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func (q *query) countBuckets(n int) error {

@@ -320,18 +320,6 @@ type cursorBody struct {
 	ID    string    `json:"id"`
 }
 
-func orderName(order []plan.Order) string {
-	var b strings.Builder
-	for _, o := range order {
-		if o.Desc {
-			b.WriteByte('-')
-		}
-		b.WriteString(o.Field.Name)
-		b.WriteByte(' ')
-	}
-	return b.String()
-}
-
 // RandomSecret signs cursors of one process.
 func RandomSecret() []byte {
 	b := make([]byte, 32)
@@ -346,7 +334,7 @@ func (q *query) sign(body []byte) []byte {
 }
 
 func (q *query) cursor(order []plan.Order, last *candidate) string {
-	body, err := json.Marshal(cursorBody{Order: orderName(order), Keys: last.keys, ID: search.FormatID(last.id)})
+	body, err := json.Marshal(cursorBody{Order: plan.OrderName(order), Keys: last.keys, ID: search.FormatID(last.id)})
 	if err != nil {
 		return "" // a NaN among the keys: cannot happen, floats are finite
 	}
@@ -364,7 +352,7 @@ func (q *query) readCursor(order []plan.Order) (*candidate, error) {
 		return nil, bad
 	}
 	id, ok := search.ParseID(body.ID)
-	if !ok || body.Order != orderName(order) || len(body.Keys) != len(order) {
+	if !ok || body.Order != plan.OrderName(order) || len(body.Keys) != len(order) {
 		return nil, bad
 	}
 	for _, k := range body.Keys {

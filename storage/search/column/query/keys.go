@@ -10,6 +10,7 @@ import (
 
 	"mayday/storage/search"
 	"mayday/storage/search/column/segment"
+	"mayday/storage/search/column/values"
 	"mayday/storage/search/plan"
 )
 
@@ -24,9 +25,9 @@ type keyer struct {
 	base  []int
 
 	// strings
-	globals *globals
+	globals *values.Table
 	locals  [][]uint32
-	entries []globalEntry
+	entries []values.Entry
 	dicts   []*segment.Dict // that entries stand in
 
 	// numbers
@@ -85,19 +86,19 @@ func (k *keyer) strings() (err error) {
 	for i, p := range k.q.picked {
 		segments[i] = p.Segment
 	}
-	k.globals.expect(k.index, segments)
+	k.globals.Expect(k.index, segments)
 	for _, p := range k.q.picked {
 		var local []uint32
 		k.q.visited = p.Segment
 		if c := p.Cols[k.index]; c != nil {
-			if local, err = k.globals.segment(p.Segment, c); err != nil {
-				k.q.s.globals.distrust(k.index)
+			if local, err = k.globals.Segment(p.Segment, c); err != nil {
+				k.q.s.Values.Distrust(k.index)
 				return err
 			}
 		}
 		k.locals = append(k.locals, local)
 	}
-	k.entries, k.dicts = k.globals.list()
+	k.entries, k.dicts = k.globals.List()
 	return nil
 }
 
@@ -399,7 +400,7 @@ func (k *keyer) term(id uint32) any {
 		return search.FormatID(s.RowID(row))
 	case k.globals != nil:
 		e := k.entries[id]
-		return k.dicts[e.dict].Text(e.ord)
+		return k.dicts[e.Dict].Text(e.Ord)
 	case k.reals:
 		return search.Real(math.Float64frombits(uint64(k.intern.keys[id])))
 	case k.field.Storage == plan.Boolean:
@@ -423,7 +424,7 @@ func (k *keyer) holding(text string, most int, counts []uint32) []tally {
 			continue
 		}
 		e := k.entries[id]
-		value = lowered(k.dicts[e.dict].Value(value[:0], e.ord))
+		value = lowered(k.dicts[e.Dict].Value(value[:0], e.Ord))
 		switch bytes.Index(value, low) {
 		case -1:
 		case 0:
@@ -466,14 +467,14 @@ func (k *keyer) less(a, b uint32) bool {
 		return bytes.Compare(sa.IDs.Data[ra*16:ra*16+16], sb.IDs.Data[rb*16:rb*16+16]) < 0
 	case k.globals != nil:
 		x, y := k.entries[a], k.entries[b]
-		p, q := k.dicts[x.dict], k.dicts[y.dict]
+		p, q := k.dicts[x.Dict], k.dicts[y.Dict]
 		switch {
 		case p == q: // dictionaries are sorted
-			return x.ord < y.ord
+			return x.Ord < y.Ord
 		case p.Sep == "" && q.Sep == "":
-			return bytes.Compare(p.Entry(x.ord), q.Entry(y.ord)) < 0
+			return bytes.Compare(p.Entry(x.Ord), q.Entry(y.Ord)) < 0
 		}
-		return p.Compare(x.ord, q.Text(y.ord)) < 0
+		return p.Compare(x.Ord, q.Text(y.Ord)) < 0
 	case k.reals:
 		return math.Float64frombits(uint64(k.intern.keys[a])) < math.Float64frombits(uint64(k.intern.keys[b]))
 	case k.dense > 0:

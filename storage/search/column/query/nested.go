@@ -257,7 +257,7 @@ func (r *ranking) segment(si int, ids, ords, counts []uint32) {
 func (r *ranking) bound(si int) int64 {
 	k := r.o.k
 	last := k.entries[r.top[len(r.top)-1].id]
-	return int64(k.q.picked[si].Cols[k.index].Dict.Search(k.dicts[last.dict].InPlace(last.ord)))
+	return int64(k.q.picked[si].Cols[k.index].Dict.Search(k.dicts[last.Dict].InPlace(last.Ord)))
 }
 
 // merge joins what a segment brought with the first so far.

@@ -1,7 +1,7 @@
 // Package query executes Super Search plans over the segments of one snapshot.
 //
 // Package filter picks rows. Aggregations number their keys (keys.go,
-// globals.go) and count pairs of bucket and key, level by level: the buckets of
+// package values) and count pairs of bucket and key, level by level: the buckets of
 // a level are fixed before the next one is counted, so every count is exact
 // (aggregate.go; nested.go where there are very many keys). hits.go sorts and
 // copies the page asked for.
@@ -21,6 +21,7 @@ import (
 	"mayday/storage/search"
 	"mayday/storage/search/column/filter"
 	"mayday/storage/search/column/segment"
+	"mayday/storage/search/column/values"
 	"mayday/storage/search/plan"
 )
 
@@ -31,7 +32,7 @@ type query struct {
 	plan     *plan.Plan
 	filter   *filter.Filter
 	picked   []*selection
-	held     map[int]*globals
+	held     map[int]*values.Table
 	bytes    int64 // accounted
 	buckets  int
 	warnings []string
@@ -73,8 +74,7 @@ type Searcher struct {
 	Buckets int   // of one answer
 	Secret  []byte
 	Cells   int // counters in one array; 0 takes maxCells
-	Slow    int // values of a field that is numbered before anybody asks; 0 takes slowValues
-	globals globalsCache
+	Values  values.Cache
 }
 
 func (s *Searcher) cells() int {
@@ -88,10 +88,10 @@ func (s *Searcher) cells() int {
 // and err says what happened; the caller asks again without it.
 func (s *Searcher) Search(ctx context.Context, p *plan.Plan, st *State) (res *search.Result, broken *segment.Segment, err error) {
 	for {
-		q := &query{s: s, ctx: ctx, plan: p, held: map[int]*globals{}, filter: filter.New(s.Table)}
+		q := &query{s: s, ctx: ctx, plan: p, held: map[int]*values.Table{}, filter: filter.New(s.Table)}
 		res, broken, err = q.run(st)
 		q.release()
-		if !errors.Is(err, errCollision) { // each field collides once at most
+		if !errors.Is(err, values.ErrCollision) { // each field collides once at most
 			return res, broken, err
 		}
 	}
@@ -248,21 +248,21 @@ func (q *query) settle(k *keyer) error {
 }
 
 // globals gives the table of a string field for the length of the query.
-func (q *query) globals(field int) *globals {
+func (q *query) globals(field int) *values.Table {
 	if g := q.held[field]; g != nil {
 		return g
 	}
-	g := q.s.globals.get(field, q.s.Table.All()[field].Name)
+	g := q.s.Values.Get(field)
 	q.held[field] = g
 	return g
 }
 
 func (q *query) release() {
 	for _, g := range q.held {
-		g.drop()
+		g.Drop()
 	}
 	if len(q.held) > 0 {
-		q.s.globals.trim()
+		q.s.Values.Trim()
 	}
 }
 

@@ -1,4 +1,4 @@
-package query
+package values
 
 import (
 	"cmp"
@@ -31,7 +31,7 @@ type Kept struct {
 	release  func() // run when nobody reads data any more
 	file     keptFile
 	segments []*segment.Segment
-	lost     bool // a table that cannot be trusted was met; under globalsCache.mu
+	lost     bool // a table that cannot be trusted was met; under Cache.mu
 }
 
 // keptFile says what stands where.
@@ -79,10 +79,10 @@ const (
 	maxKept = 16 << 20
 )
 
-// OpenKept reads what tables there are in a file that is mapped, or aligned to
+// Open reads what tables there are in a file that is mapped, or aligned to
 // eight. All their segments must be among parts. release is run when the tables
 // are out of use, unless there is an error.
-func OpenKept(data []byte, release func(), parts []Part) (*Kept, error) {
+func Open(data []byte, release func(), parts []*segment.Segment) (*Kept, error) {
 	k := &Kept{data: data, release: release}
 	k.refs.Store(1)
 	at := len(data) - keptTrailer
@@ -94,7 +94,7 @@ func OpenKept(data []byte, release func(), parts []Part) (*Kept, error) {
 	if string(trailer[8:]) != keptMagic || n > min(maxKept, int64(at)) {
 		return nil, fault.New(fault.Malformed, "tables of values have the bad ending %x", trailer)
 	}
-	text, size := data[at-int(n):at], int64(at)
+	text, size := data[at-int(n):at], int64(at)-n
 	if crc32.Checksum(text, segment.Castagnoli) != sum {
 		return nil, fault.New(fault.Malformed, "tables of values: checksum")
 	}
@@ -103,7 +103,7 @@ func OpenKept(data []byte, release func(), parts []Part) (*Kept, error) {
 	}
 	byName := make(map[string]*segment.Segment, len(parts))
 	for _, p := range parts {
-		byName[p.Name] = p.Segment
+		byName[p.Name] = p
 	}
 	for _, one := range k.file.Segments {
 		s := byName[one.Name]
@@ -142,7 +142,7 @@ func (k *Kept) field(name string) *keptField {
 
 // table reads the table of a field into g, which is empty; false when the file
 // has none, or none that can be trusted.
-func (k *Kept) table(field int, name string, g *globals) bool {
+func (k *Kept) table(field int, name string, g *Table) bool {
 	f := k.field(name)
 	if f == nil {
 		return false
@@ -170,9 +170,9 @@ func (k *Kept) table(field int, name string, g *globals) bool {
 		}
 		locals[s] = numbered{dicts[i], ids}
 	}
-	entries := unsafe.Slice((*globalEntry)(unsafe.Pointer(unsafe.SliceData(words))), len(words)/2)
+	entries := unsafe.Slice((*Entry)(unsafe.Pointer(unsafe.SliceData(words))), len(words)/2)
 	for _, e := range entries {
-		if int(e.dict) >= len(dicts) || dicts[e.dict] == nil || int(e.ord) >= dicts[e.dict].N {
+		if int(e.Dict) >= len(dicts) || dicts[e.Dict] == nil || int(e.Ord) >= dicts[e.Dict].N {
 			return false
 		}
 	}
@@ -247,20 +247,20 @@ func (x *keptHashes) find(h uint64) (id uint32, ok bool) {
 
 // Keep writes the tables that warming made, as far as they are about these
 // segments; false when there is nothing to write.
-func (s *Searcher) Keep(w io.Writer, parts []Part) (bool, error) {
+func (c *Cache) Keep(w io.Writer, parts []*segment.Segment) (bool, error) {
 	file := keptFile{Format: keptFormat}
 	for _, p := range parts {
 		file.Segments = append(file.Segments, keptSegment{p.Name, p.Crc})
 	}
 	offset := int64(0)
-	for _, slow := range s.slow(parts) {
-		words, f, ok := s.globals.renumbered(slow.field, parts)
+	for _, slow := range c.slow(parts) {
+		words, f, ok := c.renumbered(slow.field, parts)
 		if !ok {
 			continue
 		}
 		hashes := byHash(words[len(words)-2*f.Entries:], slow.field, parts)
 		data := segment.Raw(words)
-		f.Name, f.Offset = s.Table.All()[slow.field].Name, offset
+		f.Name, f.Offset = c.name(slow.field), offset
 		f.CRC, f.HashCRC = crc32.Checksum(data, segment.Castagnoli), crc32.Checksum(hashes, segment.Castagnoli)
 		for _, block := range [][]byte{data, make([]byte, -len(data)&7), hashes, make([]byte, -len(hashes)&7)} {
 			if _, err := w.Write(block); err != nil {
@@ -285,7 +285,7 @@ func (s *Searcher) Keep(w io.Writer, parts []Part) (bool, error) {
 }
 
 // renumbered is the table of a field as if these segments were all there are.
-func (c *globalsCache) renumbered(field int, parts []Part) (words []uint32, f keptField, ok bool) {
+func (c *Cache) renumbered(field int, parts []*segment.Segment) (words []uint32, f keptField, ok bool) {
 	c.mu.Lock()
 	g := c.byField[field]
 	c.mu.Unlock()
@@ -294,16 +294,16 @@ func (c *globalsCache) renumbered(field int, parts []Part) (words []uint32, f ke
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var homes []globalEntry
+	var homes []Entry
 	numbers := make([]uint32, len(g.entries)) // 1 + the new number
 	for i, p := range parts {
-		l, known := g.locals[p.Segment]
+		l, known := g.locals[p]
 		if !known && isNumbered(p.Cols[field]) {
 			return nil, f, false // not warm yet
 		}
 		for ord, id := range l.entries {
 			if numbers[id] == 0 {
-				homes = append(homes, globalEntry{uint32(i), uint32(ord)})
+				homes = append(homes, Entry{uint32(i), uint32(ord)})
 				numbers[id] = uint32(len(homes))
 			}
 			words = append(words, numbers[id]-1)
@@ -312,13 +312,13 @@ func (c *globalsCache) renumbered(field int, parts []Part) (words []uint32, f ke
 	}
 	f.Entries = len(homes)
 	for _, e := range homes {
-		words = append(words, e.dict, e.ord)
+		words = append(words, e.Dict, e.Ord)
 	}
 	return words, f, true
 }
 
 // byHash lists the hashes of entries in order, then whose they are.
-func byHash(homes []uint32, field int, parts []Part) []byte {
+func byHash(homes []uint32, field int, parts []*segment.Segment) []byte {
 	type one struct {
 		hash uint64
 		id   uint32
@@ -335,16 +335,16 @@ func byHash(homes []uint32, field int, parts []Part) []byte {
 	return append(segment.Raw(hashes), segment.Raw(ids)...)
 }
 
-// UseKept has tables taken from a file while all its segments are there, nil
+// Use has tables taken from a file while all its segments are there, nil
 // for none.
-func (s *Searcher) UseKept(k *Kept) {
-	s.globals.mu.Lock()
-	defer s.globals.mu.Unlock()
-	s.globals.use(k)
+func (c *Cache) Use(k *Kept) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.use(k)
 }
 
 // use puts one file in the place of another, under c.mu.
-func (c *globalsCache) use(k *Kept) {
+func (c *Cache) use(k *Kept) {
 	if c.kept != nil {
 		c.kept.drop()
 	}
@@ -359,9 +359,9 @@ func (k *Kept) drop() {
 }
 
 // IsKept says whether the file in use has sound tables of these segments.
-func (s *Searcher) IsKept(parts []Part) bool {
-	s.globals.mu.Lock()
-	defer s.globals.mu.Unlock()
-	k := s.globals.kept
-	return k != nil && !k.lost && len(parts) == len(k.segments) && !slices.ContainsFunc(parts, func(p Part) bool { return !slices.Contains(k.segments, p.Segment) })
+func (c *Cache) IsKept(parts []*segment.Segment) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.kept
+	return k != nil && !k.lost && len(parts) == len(k.segments) && !slices.ContainsFunc(parts, func(p *segment.Segment) bool { return !slices.Contains(k.segments, p) })
 }

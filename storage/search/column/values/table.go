@@ -1,18 +1,28 @@
-package query
+// Package values numbers the distinct values of string fields across the
+// segments of an index, so that what is counted in one can be added to what is
+// counted in another.
+//
+// A Cache holds a Table for each field that was asked for, or that has so many
+// values that the first to ask would wait. Kept are such tables in a file, which
+// makes them last over a start; it holds numbers alone. The package reads no
+// rows and answers no queries: package query does.
+package values
 
 import (
 	"bytes"
 	"cmp"
+	"iter"
 	"slices"
 	"sync"
 	"sync/atomic"
 
 	"mayday/app/fault"
 	"mayday/storage/search/column/segment"
+	"mayday/storage/search/plan"
 	"mayday/storage/search/sketch"
 )
 
-// globals numbers the distinct values of one string field across segments, so
+// Table numbers the distinct values of one string field across segments, so
 // that counts of different segments can be added. It grows with each new
 // segment it is asked for and holds a reference to every segment it has seen,
 // as its entries point into their dictionaries.
@@ -21,20 +31,20 @@ import (
 // comparing strings that lie all over the mapped files. Whatever an answer shows
 // is compared in full before (certain); should two values ever share a hash, the
 // field's table is made anew, comparing every one.
-type globals struct {
+type Table struct {
 	refs    atomic.Int32
 	careful bool
 	mu      sync.Mutex
 	slots   []slot // open addressing, of the entries that base has not
 	base    *keptHashes
 	kept    *Kept // that locals, entries and base stand in; nil when they do not
-	entries []globalEntry
+	entries []Entry
 	dicts   []*segment.Dict
 	locals  map[*segment.Segment]numbered
 	touched uint32         // keeps the compiler from dropping the looks ahead
 	sure    segment.Bitmap // entries all of whose values were compared
 	bytes   int64
-	used    int64 // for eviction, under globalsCache.mu
+	used    int64 // for eviction, under Cache.mu
 }
 
 // numbered is a segment's dictionary and the entry of each of its ordinals.
@@ -43,23 +53,24 @@ type numbered struct {
 	entries []uint32
 }
 
-// slot and globalEntry hold no pointers: the garbage collector passes them by.
+// slot holds no pointers, as Entry: the garbage collector passes them by.
 type slot struct {
 	hash uint64
 	id   uint32 // entry + 1
 	_    uint32
 }
 
-type globalEntry struct {
-	dict uint32 // in globals.dicts
-	ord  uint32
+// Entry is a value: where it was met first.
+type Entry struct {
+	Dict uint32 // in the list of dictionaries
+	Ord  uint32
 }
 
-// errCollision says that two values of a field have the same hash.
-var errCollision = fault.New(fault.Internal, "two values have the same hash")
+// ErrCollision says that two values of a field have the same hash.
+var ErrCollision = fault.New(fault.Internal, "two values have the same hash")
 
-// segment gives the table from a segment's ordinals to entries.
-func (g *globals) segment(s *segment.Segment, c *segment.Column) ([]uint32, error) {
+// Segment gives the table from a segment's ordinals to entries.
+func (g *Table) Segment(s *segment.Segment, c *segment.Column) ([]uint32, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if l, ok := g.locals[s]; ok {
@@ -79,7 +90,7 @@ func (g *globals) segment(s *segment.Segment, c *segment.Column) ([]uint32, erro
 		for i, h := range hashes {
 			id, ok := g.intern(h, mask, d, uint32(v+i))
 			if !ok {
-				return nil, errCollision
+				return nil, ErrCollision
 			}
 			local[v+i] = id
 		}
@@ -98,14 +109,14 @@ func (g *globals) segment(s *segment.Segment, c *segment.Column) ([]uint32, erro
 const ahead = 16
 
 // intern finds the entry of a value or makes one.
-func (g *globals) intern(h, mask uint64, d *segment.Dict, v uint32) (id uint32, ok bool) {
+func (g *Table) intern(h, mask uint64, d *segment.Dict, v uint32) (id uint32, ok bool) {
 	for i := h & mask; ; i = (i + 1) & mask {
 		s := &g.slots[i]
 		if s.id == 0 {
 			if id, ok := g.base.find(h); ok {
 				return id, g.holds(id, d, v)
 			}
-			g.entries = append(g.entries, globalEntry{uint32(len(g.dicts) - 1), v})
+			g.entries = append(g.entries, Entry{uint32(len(g.dicts) - 1), v})
 			s.hash, s.id = h, uint32(len(g.entries))
 			return s.id - 1, true
 		}
@@ -120,18 +131,18 @@ func (g *globals) intern(h, mask uint64, d *segment.Dict, v uint32) (id uint32, 
 
 // holds compares a value with that of an entry whose hash it has, where that is
 // asked for: each one by a careful table, by others those that answers showed.
-func (g *globals) holds(id uint32, d *segment.Dict, v uint32) bool {
+func (g *Table) holds(id uint32, d *segment.Dict, v uint32) bool {
 	if !g.careful && !(int(id) < len(g.sure)*64 && g.sure.Has(int(id))) {
 		return true
 	}
 	e := g.entries[id]
-	return sameValue(g.dicts[e.dict], e.ord, d, v)
+	return sameValue(g.dicts[e.Dict], e.Ord, d, v)
 }
 
-// expect makes place at once for the values of segments that are new to the
+// Expect makes place at once for the values of segments that are new to the
 // table: growing again and again takes longer than filling it. A sketch tells
 // how many different ones there are.
-func (g *globals) expect(field int, parts []*segment.Segment) {
+func (g *Table) Expect(field int, parts []*segment.Segment) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var registers [1 << 12]uint8 // 1.6 % off
@@ -153,7 +164,7 @@ func (g *globals) expect(field int, parts []*segment.Segment) {
 }
 
 // room makes place for n more entries, all of which may be new.
-func (g *globals) room(n int) {
+func (g *Table) room(n int) {
 	if g.slots == nil && g.base != nil && !g.base.read() {
 		g.base = nil // every entry goes into the slots
 	}
@@ -184,14 +195,14 @@ func (g *globals) room(n int) {
 	}
 	if old == nil && g.base == nil { // the entries of a table that was kept on disk
 		for i, e := range g.entries {
-			put(slot{hash: g.dicts[e.dict].Hashes[e.ord], id: uint32(i + 1)})
+			put(slot{hash: g.dicts[e.Dict].Hashes[e.Ord], id: uint32(i + 1)})
 		}
 	}
 }
 
-// certain compares every value that was counted under the entries of an answer
+// Certain compares every value that was counted under the entries of an answer
 // with the one that the answer shows, each entry once.
-func (g *globals) certain(tops [][]tally) bool {
+func (g *Table) Certain(shown iter.Seq[uint32]) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.careful {
@@ -201,12 +212,10 @@ func (g *globals) certain(tops [][]tally) bool {
 		g.sure = append(g.sure, make(segment.Bitmap, n-len(g.sure))...)
 	}
 	asked, any := segment.NewBitmap(len(g.entries)), false
-	for _, list := range tops {
-		for _, t := range list {
-			if !g.sure.Has(int(t.id)) {
-				asked.Set(int(t.id))
-				any = true
-			}
+	for id := range shown {
+		if !g.sure.Has(int(id)) {
+			asked.Set(int(id))
+			any = true
 		}
 	}
 	if !any {
@@ -217,7 +226,7 @@ func (g *globals) certain(tops [][]tally) bool {
 			if asked[id>>6]>>(id&63)&1 == 0 {
 				continue
 			}
-			if e := g.entries[id]; !sameValue(g.dicts[e.dict], e.ord, l.dict, uint32(v)) {
+			if e := g.entries[id]; !sameValue(g.dicts[e.Dict], e.Ord, l.dict, uint32(v)) {
 				return false
 			}
 		}
@@ -245,15 +254,16 @@ func sameValue(a *segment.Dict, i uint32, b *segment.Dict, j uint32) bool {
 	return true
 }
 
-// list is the entries so far and the dictionaries they stand in; the ones there
+// List is the entries so far and the dictionaries they stand in; the ones there
 // are never change.
-func (g *globals) list() ([]globalEntry, []*segment.Dict) {
+func (g *Table) List() ([]Entry, []*segment.Dict) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.entries, g.dicts
 }
 
-func (g *globals) drop() {
+// Drop gives a reference back.
+func (g *Table) Drop() {
 	if g.refs.Add(-1) > 0 {
 		return
 	}
@@ -265,31 +275,34 @@ func (g *globals) drop() {
 	}
 }
 
-// globalsCache keeps the tables of the fields asked for last.
-type globalsCache struct {
+// Cache keeps the tables of the fields asked for last.
+type Cache struct {
+	Fields *plan.Fields
+	Slow   int // values of a field that is numbered before anybody asks; 0 takes slowValues
+
 	mu      sync.Mutex
-	byField map[int]*globals
+	byField map[int]*Table
 	careful map[int]bool // fields of which two values have the same hash
 	kept    *Kept        // tables from the disk, while their segments are there
 	clock   int64
 }
 
-// maxGlobals bounds all tables together; a field past it is numbered anew by
+// maxTables bounds all tables together; a field past it is numbered anew by
 // each query.
-const maxGlobals = 128 << 20
+const maxTables = 128 << 20
 
-// get gives the table of a field, with a reference for the caller.
-func (c *globalsCache) get(field int, name string) *globals {
+// Get gives the table of a field, with a reference for the caller.
+func (c *Cache) Get(field int) *Table {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.byField == nil {
-		c.byField = map[int]*globals{}
+		c.byField = map[int]*Table{}
 	}
 	g := c.byField[field]
 	if g == nil {
-		g = &globals{locals: map[*segment.Segment]numbered{}, careful: c.careful[field]}
-		if c.kept != nil && !g.careful && !c.kept.table(field, name, g) {
-			c.kept.lost = c.kept.lost || c.kept.field(name) != nil
+		g = &Table{locals: map[*segment.Segment]numbered{}, careful: c.careful[field]}
+		if c.kept != nil && !g.careful && !c.kept.table(field, c.name(field), g) {
+			c.kept.lost = c.kept.lost || c.kept.field(c.name(field)) != nil
 		}
 		g.refs.Store(1)
 		c.byField[field] = g
@@ -300,8 +313,8 @@ func (c *globalsCache) get(field int, name string) *globals {
 	return g
 }
 
-// distrust has the table of a field made anew, comparing whole values.
-func (c *globalsCache) distrust(field int) {
+// Distrust has the table of a field made anew, comparing whole values.
+func (c *Cache) Distrust(field int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.careful == nil {
@@ -309,13 +322,13 @@ func (c *globalsCache) distrust(field int) {
 	}
 	c.careful[field] = true
 	if g := c.byField[field]; g != nil {
-		g.drop()
+		g.Drop()
 		delete(c.byField, field)
 	}
 }
 
-// trim evicts the tables used longest ago while all are past the bound.
-func (c *globalsCache) trim() {
+// Trim evicts the tables used longest ago while all are past the bound.
+func (c *Cache) Trim() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
@@ -328,16 +341,16 @@ func (c *globalsCache) trim() {
 				oldest = field
 			}
 		}
-		if total <= maxGlobals || oldest < 0 {
+		if total <= maxTables || oldest < 0 {
 			return
 		}
-		c.byField[oldest].drop()
+		c.byField[oldest].Drop()
 		delete(c.byField, oldest)
 	}
 }
 
-// forget drops the tables that hold more dead segments than living ones.
-func (c *globalsCache) forget(alive map[*segment.Segment]bool) {
+// Forget drops the tables that hold more dead segments than living ones.
+func (c *Cache) Forget(alive map[*segment.Segment]bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.kept != nil && !c.kept.alive(alive) {
@@ -354,56 +367,54 @@ func (c *globalsCache) forget(alive map[*segment.Segment]bool) {
 		drop := dead*2 > len(g.locals)
 		g.mu.Unlock()
 		if drop {
-			g.drop()
+			g.Drop()
 			delete(c.byField, field)
 		}
 	}
 }
 
-// Forget drops what was kept for segments that are mostly gone; alive are those
-// of the new snapshot.
-func (s *Searcher) Forget(alive map[*segment.Segment]bool) { s.globals.forget(alive) }
+func (c *Cache) name(field int) string { return c.Fields.All()[field].Name }
 
 // Warm numbers the values of new segments in the fields that queries ask for,
 // and in those that would keep a first query waiting.
-func (s *Searcher) Warm(parts []Part) {
-	s.globals.mu.Lock()
+func (c *Cache) Warm(parts []*segment.Segment) {
+	c.mu.Lock()
 	fields, bytes := []int{}, int64(0)
-	for field, g := range s.globals.byField {
+	for field, g := range c.byField {
 		fields = append(fields, field)
 		g.mu.Lock()
 		bytes += g.bytes
 		g.mu.Unlock()
 	}
-	s.globals.mu.Unlock()
+	c.mu.Unlock()
 	for _, field := range fields {
-		s.warm(field, parts)
+		c.warm(field, parts)
 	}
-	for _, slow := range s.slow(parts) {
+	for _, slow := range c.slow(parts) {
 		if slices.Contains(fields, slow.field) {
 			continue
 		}
 		if bytes+int64(slow.values)*valueBytes > maxWarm {
 			break
 		}
-		bytes += s.warm(slow.field, parts)
+		bytes += c.warm(slow.field, parts)
 	}
-	s.globals.trim()
+	c.Trim()
 }
 
 // warm numbers the values of one field; bytes is what its table takes.
-func (s *Searcher) warm(field int, parts []Part) (bytes int64) {
-	g := s.globals.get(field, s.Table.All()[field].Name)
-	defer g.drop()
+func (c *Cache) warm(field int, parts []*segment.Segment) (bytes int64) {
+	g := c.Get(field)
+	defer g.Drop()
 	var list []*segment.Segment
 	for _, p := range parts {
 		if isNumbered(p.Cols[field]) {
-			list = append(list, p.Segment)
+			list = append(list, p)
 		}
 	}
-	g.expect(field, list)
+	g.Expect(field, list)
 	for _, p := range list {
-		if _, err := g.segment(p, p.Cols[field]); err != nil { // the next query sees to it
+		if _, err := g.Segment(p, p.Cols[field]); err != nil { // the next query sees to it
 			break
 		}
 	}
@@ -426,21 +437,21 @@ const (
 	valueBytes = 20
 	// maxWarm bounds the tables made before anybody asks, so that they do not
 	// put out those that somebody asked for.
-	maxWarm = maxGlobals * 3 / 4
+	maxWarm = maxTables * 3 / 4
 )
 
 type slowField struct{ field, values int }
 
 // slow lists the fields that have many values, those with the fewest first.
-func (s *Searcher) slow(parts []Part) (out []slowField) {
-	for i := range s.Table.All() {
+func (c *Cache) slow(parts []*segment.Segment) (out []slowField) {
+	for i := range c.Fields.All() {
 		n := 0
 		for _, p := range parts {
-			if c := p.Cols[i]; c != nil && c.Meta.Kind == segment.KindString {
-				n += c.Dict.N
+			if col := p.Cols[i]; col != nil && col.Meta.Kind == segment.KindString {
+				n += col.Dict.N
 			}
 		}
-		if n >= cmp.Or(s.Slow, slowValues) {
+		if n >= cmp.Or(c.Slow, slowValues) {
 			out = append(out, slowField{i, n})
 		}
 	}
