@@ -1,6 +1,11 @@
 package jsontext
 
-import "testing"
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+	"unicode/utf8"
+)
 
 func TestNormal(t *testing.T) {
 	deep := func(n int) string {
@@ -37,4 +42,23 @@ func TestNormal(t *testing.T) {
 			t.Errorf("%.40q: %.40q, want %.40q", in, got, want)
 		}
 	}
+}
+
+// FuzzNormal has what Normal writes be JSON that it leaves as it is.
+func FuzzNormal(f *testing.F) {
+	for _, s := range []string{`{"b":[1,2.50,-0],"a":"\u00e9\ud83e\udd8a\\"}`, `"\ud800x"`, `[[[]]]`, `1e999`, ` null `} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		once := Normal(b)
+		if once == nil {
+			return
+		}
+		if !json.Valid(once) || !utf8.Valid(once) {
+			t.Fatalf("%q gives %q", b, once)
+		}
+		if again := Normal(once); !bytes.Equal(once, again) {
+			t.Fatalf("%q, then %q", once, again)
+		}
+	})
 }

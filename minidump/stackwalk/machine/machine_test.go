@@ -2,6 +2,7 @@ package machine
 
 import (
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -146,4 +147,27 @@ func TestReadClient(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", text, diff)
 		}
 	}
+}
+
+// FuzzRead reads files of /proc and annotations of any content.
+func FuzzRead(f *testing.F) {
+	f.Add("microcode: 0x2f\n", "Pid: 7\n", "ID=x\n", "head\na  1  2  u\n", `{"ModuleSignatureInfo":"{\"A\":[\"x\"]}"}`)
+	f.Add("\xff\xfe:", ":\n=", "\"=\"", "\n\n  \n", `{"ModuleSignatureInfo":{"A":[null]}}`)
+	f.Fuzz(func(t *testing.T, cpuinfo, status, release, limits, client string) {
+		d, err := minidump.FromBytes((&synth.Dump{System: &synth.System{}, Linux: synth.Linux{CPUInfo: cpuinfo, Status: status, LSBRelease: release, Limits: limits}}).Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := ReadClient([]byte(client))
+		Read(d, unwind.Parity, c)
+		ProcessID(d)
+		ReadRelease(d)
+		names := map[string]bool{}
+		for _, l := range ReadLimits(d) {
+			if names[l.Name] || !utf8.ValidString(l.Name+l.Unit) {
+				t.Fatalf("limit %+v", l)
+			}
+			names[l.Name] = true
+		}
+	})
 }
