@@ -104,6 +104,21 @@ func (m ModuleID) Path() (string, bool) {
 	return name + "/" + id + "/" + SymFile(name), true
 }
 
+// Paths are all the places where a store may keep the .sym of m, the usual one
+// first: some writers cut off .pdb in small letters alone.
+func (m ModuleID) Paths() []string {
+	path, ok := m.Path()
+	if !ok {
+		return nil
+	}
+	name, rest, _ := strings.Cut(path, "/")
+	if n := len(name) - 4; n >= 0 && strings.EqualFold(name[n:], ".pdb") && name[n:] != ".pdb" {
+		id, _, _ := strings.Cut(rest, "/")
+		return []string{path, name + "/" + id + "/" + name + ".sym"}
+	}
+	return []string{path}
+}
+
 // CodePath is where a symbol server answers with a redirect for a module of
 // which only the code file and code id are known. It reports false when one of
 // them is missing.

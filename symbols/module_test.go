@@ -2,6 +2,7 @@ package symbols
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 )
 
@@ -66,5 +67,19 @@ func TestNormalize(t *testing.T) {
 	want := ModuleID{"a.pdb", "44E4EC8C2F41492B9369D6B9A059577C2", "c.so", ""}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestPaths(t *testing.T) {
+	const id = "44E4EC8C2F41492B9369D6B9A059577C2"
+	for name, want := range map[string][]string{
+		"xul.pdb": {"xul.pdb/" + id + "/xul.sym"},
+		"XUL.PDB": {"XUL.PDB/" + id + "/XUL.sym", "XUL.PDB/" + id + "/XUL.PDB.sym"},
+		"libxul":  {"libxul/" + id + "/libxul.sym"},
+		"":        nil,
+	} {
+		if got := (ModuleID{DebugFile: name, DebugID: id}).Paths(); !slices.Equal(got, want) {
+			t.Errorf("%q: got %q, want %q", name, got, want)
+		}
 	}
 }

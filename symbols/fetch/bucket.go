@@ -28,12 +28,11 @@ type Bucket struct{ bucket *blob.Bucket }
 func NewBucket(b *blob.Bucket) *Bucket { return &Bucket{b} }
 
 // keys are where the symbols of id may be, the first one that is there counts.
-func keys(id symbols.ModuleID) []string {
-	path, ok := id.Path()
-	if !ok {
-		return nil
+func keys(id symbols.ModuleID) (list []string) {
+	for _, path := range id.Paths() {
+		list = append(list, Prefix+path, TryPrefix+path)
 	}
-	return []string{Prefix + path, TryPrefix + path}
+	return list
 }
 
 // Fetch opens the .sym text of a module; NotFound when the bucket lacks it.

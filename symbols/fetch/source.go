@@ -242,20 +242,19 @@ func openIn(path string, id symbols.ModuleID) io.ReadCloser {
 
 // storePaths are where a store may keep the symbols of id: writers differ in
 // whether the age is in capitals.
-func storePaths(id symbols.ModuleID) []string {
-	path, ok := id.Path()
-	if !ok {
-		return nil
+func storePaths(id symbols.ModuleID) (list []string) {
+	for _, path := range id.Paths() {
+		parts := strings.Split(path, "/")
+		own := 32 // digits before the age: those of a GUID
+		if n := len(parts[1]); n < own {
+			own = min(n, 8) // or of the time stamp of PDB 2.0
+		}
+		if age := strings.ToLower(parts[1][own:]); age != parts[1][own:] {
+			list = append(list, parts[0]+"/"+parts[1][:own]+age+"/"+parts[2])
+		}
+		list = append(list, path)
 	}
-	parts := strings.Split(path, "/")
-	own := 32 // digits before the age: those of a GUID
-	if n := len(parts[1]); n < own {
-		own = min(n, 8) // or of the time stamp of PDB 2.0
-	}
-	if age := strings.ToLower(parts[1][own:]); age != parts[1][own:] {
-		return []string{parts[0] + "/" + parts[1][:own] + age + "/" + parts[2], path}
-	}
-	return []string{path}
+	return list
 }
 
 // openFile opens a single .sym file if its first line names the module.
