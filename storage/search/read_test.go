@@ -104,20 +104,49 @@ func FuzzReader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) { same(t, x, fields, text) })
 }
 
-func BenchmarkReader(b *testing.B) {
-	fields := readFields(b)
-	x := search.NewReader(fields)
-	var text []byte
+// benchmarkText is a processed crash with the stacks of some threads, of about
+// 20 kB.
+func benchmarkText(b *testing.B) (text []byte) {
+	b.Helper()
 	for crash := range (sample.Crashes{Seed: 1, Last: time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC), Days: 1, Count: 1}).All() {
+		var threads []any
+		for range 10 {
+			var frames []any
+			for i := range 12 {
+				frames = append(frames, map[string]any{"frame": i, "function": "mozilla::dom::Worker::Run", "file": "hg:hg.example.org/central:dom/Worker.cpp:abcdef", "line": 7 * i,
+					"module": "libxul.so", "offset": "0x00007f0012345678", "trust": "cfi"})
+			}
+			threads = append(threads, map[string]any{"frames": frames, "frame_count": len(frames)})
+		}
+		crash["json_dump"] = map[string]any{"threads": threads}
 		data, err := json.Marshal(crash)
 		if err != nil {
 			b.Fatal(err)
 		}
 		text = data
 	}
+	return text
+}
+
+func BenchmarkReader(b *testing.B) {
+	fields := readFields(b)
+	x := search.NewReader(fields)
+	text := benchmarkText(b)
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
 		if _, err := x.Doc(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkNewDoc is what BenchmarkReader saves.
+func BenchmarkNewDoc(b *testing.B) {
+	fields := readFields(b)
+	text := benchmarkText(b)
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		if _, err := decoded(string(text), fields, false); err != nil {
 			b.Fatal(err)
 		}
 	}
