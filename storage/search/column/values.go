@@ -47,7 +47,7 @@ func (s *Store) openValues() {
 }
 
 // keepValues writes the tables of values of the larger segments, when those on
-// the disk are about others.
+// the disk are about others. Tables of segments that are gone do not stay.
 func (s *Store) keepValues() {
 	snap := s.pin()
 	defer snap.release()
@@ -57,16 +57,18 @@ func (s *Store) keepValues() {
 			large = append(large, l.Segment)
 		}
 	}
-	if len(large) == 0 || s.searcher.Values.IsKept(large) || s.opts.Now().Sub(s.valuesTried) < keepEvery {
-		return
+	if len(large) > 0 && !s.searcher.Values.IsKept(large) && s.opts.Now().Sub(s.valuesTried) >= keepEvery {
+		s.valuesTried = s.opts.Now()
+		wrote, err := s.writeValues(large)
+		if err != nil {
+			s.opts.Log.Error("write tables of values; they are made at the next start", zap.Error(err))
+		}
+		if wrote {
+			s.openValues()
+		}
 	}
-	s.valuesTried = s.opts.Now()
-	wrote, err := s.writeValues(large)
-	if err != nil {
-		s.opts.Log.Error("write tables of values; they are made at the next start", zap.Error(err))
-	}
-	if wrote {
-		s.openValues()
+	if _, err := os.Stat(s.valuesPath()); err == nil && !s.searcher.Values.UsesKept() {
+		s.opts.disk.remove(s.valuesPath()) // it has hashes of values that may have been deleted
 	}
 }
 

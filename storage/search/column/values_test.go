@@ -84,6 +84,18 @@ func TestValuesKept(t *testing.T) {
 	if s.searcher.Values.IsKept(s.snap.segments()) {
 		t.Error("tables of segments that are gone count as kept")
 	}
+	stale, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.valuesTried = s.opts.Now() // too early for new ones
+	s.keepValues()
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("upkeep leaves tables of segments that are gone: %v", err)
+	}
+	if err := os.WriteFile(path, stale, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	want = answers()
 	reopen()
 	check("without the tables")

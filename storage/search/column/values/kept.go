@@ -358,6 +358,13 @@ func (k *Kept) drop() {
 	}
 }
 
+// UsesKept says whether there is a file in use.
+func (c *Cache) UsesKept() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.kept != nil
+}
+
 // IsKept says whether the file in use has sound tables of these segments.
 func (c *Cache) IsKept(parts []*segment.Segment) bool {
 	c.mu.Lock()
