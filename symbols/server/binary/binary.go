@@ -172,10 +172,14 @@ func (f file) elf() (Identity, error) {
 	if id == nil {
 		id = f.buildID(f.elfHeaders(h, o, wide, true), 4, o)
 	}
+	names := f.sectionNames(h, sections, o, wide)
+	if len(id) == 0 {
+		id = f.foldedCode(h, sections, names, o)
+	}
 	if len(id) == 0 {
 		return Identity{}, fault.New(fault.Malformed, "the ELF file has no build id")
 	}
-	out := Identity{Kind: f.elfKind(h, sections, o, wide), DebugID: symbols.DebugIDFromBuildID(id, o), CodeID: symbols.CodeIDFromBuildID(id)}
+	out := Identity{Kind: elfKind(sections, names), DebugID: symbols.DebugIDFromBuildID(id, o), CodeID: symbols.CodeIDFromBuildID(id)}
 	out.StoreID = out.CodeID
 	out.Name = f.soname(sections, o, wide)
 	return out, nil
@@ -273,8 +277,8 @@ func (f file) buildID(pieces []elfSection, kind uint32, o binary.ByteOrder) []by
 	return nil
 }
 
-// elfKind says whether an ELF file has code, debug information, or both.
-func (f file) elfKind(h []byte, sections []elfSection, o binary.ByteOrder, wide bool) string {
+// sectionNames reads the names of sections; a section without one has "".
+func (f file) sectionNames(h []byte, sections []elfSection, o binary.ByteOrder, wide bool) func(*elfSection) string {
 	at := 50
 	if wide {
 		at = 62
@@ -284,16 +288,52 @@ func (f file) elfKind(h []byte, sections []elfSection, o binary.ByteOrder, wide 
 	if index < len(sections) {
 		names = f.exact(sections[index].offset, sections[index].size)
 	}
+	return func(s *elfSection) string {
+		if uint64(s.name) >= uint64(len(names)) {
+			return ""
+		}
+		name, _, _ := bytes.Cut(names[s.name:], []byte{0})
+		return string(name)
+	}
+}
+
+// foldedCode is what Breakpad's writers of minidumps take for a program or
+// library without a build id, such as Go's linker made until 1.23: the first page
+// of its code, folded by exclusive or into 16 bytes.
+func (f file) foldedCode(h []byte, sections []elfSection, name func(*elfSection) string, o binary.ByteOrder) []byte {
+	const program, library, bits, compressed, page = 2, 3, 1, 0x800, 4096
+	if kind := o.Uint16(h[16:]); kind != program && kind != library {
+		return nil
+	}
+	for i := range sections {
+		s := &sections[i]
+		if s.kind != bits || s.flags&compressed != 0 || s.size == 0 || name(s) != ".text" {
+			continue
+		}
+		code := f.exact(s.offset, min(s.size, page))
+		if code == nil {
+			return nil
+		}
+		id := make([]byte, 16)
+		for i, c := range code {
+			id[i%len(id)] ^= c
+		}
+		return id
+	}
+	return nil
+}
+
+// elfKind says whether an ELF file has code, debug information, or both.
+func elfKind(sections []elfSection, name func(*elfSection) string) string {
 	code, debug := false, false
-	for _, s := range sections {
+	for i := range sections {
+		s := &sections[i]
 		if s.kind == 1 && s.flags&6 == 6 { // PROGBITS, allocated and executable
 			code = true
 		}
-		if uint64(s.name) < uint64(len(names)) && s.kind != 8 {
-			name, _, _ := bytes.Cut(names[s.name:], []byte{0})
-			if n := string(name); n == ".debug_info" || n == ".zdebug_info" {
-				debug = true
-			}
+		if s.kind != 8 { // NOBITS
+			n := name(s)
+			debug = debug || n == ".debug_info" || n == ".zdebug_info"
 		}
 	}
 	switch {

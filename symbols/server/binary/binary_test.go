@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"mayday/app/fault"
+	"mayday/symbols/executable"
 	"mayday/symbols/sample"
 	files "mayday/symbols/server/binary"
 )
@@ -85,7 +86,36 @@ func TestIdentifySelf(t *testing.T) {
 	}
 }
 
+// A program without a build id is known by its code, as in minidumps; what only
+// has its debug information is not known at all.
+func TestIdentifyByCode(t *testing.T) {
+	code := bytes.Repeat([]byte{0}, 5000)
+	copy(code, id16[:])
+	code[4096] = 9 // behind the page
+	b := sample.Binary{Format: executable.ELF, Machine: executable.AMD64, Sections: []sample.Section{
+		{Name: ".init", Offset: 0x1000, Data: []byte{1}, Executable: true}, {Name: ".text", Offset: 0x2000, Data: code, Executable: true}}}
+	text := b.Bytes()
+	got, err := files.Identify(bytes.NewReader(text), int64(len(text)))
+	if err != nil || len(got) != 1 || got[0].Kind != files.Executable || got[0].DebugID != swapped+"0" || got[0].CodeID != "0102030405060708090a0b0c0d0e0f10" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	im, err := executable.Open(bytes.NewReader(text), int64(len(text)), executable.UnknownMachine)
+	if err != nil || !bytes.Equal(im.Identity(), id16[:]) {
+		t.Errorf("the reader of programs says %x, %v", im.Identity(), err)
+	}
+	object := bytes.Clone(text)
+	object[16] = 1 // what a compiler makes
+	b.Sections = []sample.Section{{Name: ".debug_info", Data: []byte{1}}}
+	for name, text := range map[string][]byte{"object": object, "debug file": b.Bytes()} {
+		if got, err := files.Identify(bytes.NewReader(text), int64(len(text))); !fault.Is(err, fault.Malformed) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
 func FuzzIdentify(f *testing.F) {
+	bare := sample.Binary{Format: executable.ELF, Machine: executable.X86, Sections: []sample.Section{{Name: ".text", Data: id16[:], Executable: true}}}
+	f.Add(bare.Bytes())
 	for _, b := range [][]byte{sample.ELF(id16[:]), sample.MachO(sample.MachOProgram, id16), sample.PE(id16, 1), sample.PDB(id16, 1), sample.Fat(sample.MachO(sample.MachOProgram, id16), sample.MachO(sample.MachODSYM, id16))} {
 		f.Add(b)
 	}
