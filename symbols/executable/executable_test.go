@@ -2,6 +2,7 @@ package executable_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"os"
 	"strings"
 	"testing"
@@ -161,6 +162,27 @@ func TestOwnProgram(t *testing.T) {
 	}
 	if len(im.Segments) == 0 || len(im.Sections) == 0 {
 		t.Errorf("%s: %d segments, %d sections", im.Format, len(im.Segments), len(im.Sections))
+	}
+}
+
+// Segments of 32 bits in a file of 64, and the other way about, are passed over:
+// they have too few bytes, or other fields.
+func TestSegmentsOfOtherWidth(t *testing.T) {
+	for _, c := range []struct{ magic, machine, kind, size uint32 }{
+		{0xfeedfacf, 0x01000007, 1, 56}, {0xfeedface, 7, 0x19, 72},
+	} {
+		header := []uint32{c.magic, c.machine, 0, 2, 1, c.size, 0}
+		if c.magic == 0xfeedfacf {
+			header = append(header, 0)
+		}
+		var b []byte
+		for _, v := range append(header, c.kind, c.size) {
+			b = binary.LittleEndian.AppendUint32(b, v)
+		}
+		b = append(b, bytes.Repeat([]byte{1}, int(c.size)-8)...)
+		if im := open(t, b, executable.UnknownMachine); len(im.Segments)+len(im.Sections) != 0 {
+			t.Errorf("%x: %+v, %+v", c.magic, im.Segments, im.Sections)
+		}
 	}
 }
 

@@ -104,9 +104,7 @@ func (im *Image) openMachO(off, size uint64) error {
 		switch {
 		case kind == loadUUID && n >= 24:
 			im.BuildID = bytes.Clone(c[8:24])
-		case kind == loadSegment && n >= 56:
-			im.machoSegment(c, off, size)
-		case kind == loadSegment64 && n >= 72:
+		case kind == loadSegment && !im.wide && n >= 56, kind == loadSegment64 && im.wide && n >= 72:
 			im.machoSegment(c, off, size)
 		}
 	}
