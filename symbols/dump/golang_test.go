@@ -8,52 +8,14 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"mayday/app/fault"
+	"mayday/symbols/sample/goprogram"
 )
-
-// builtGo builds the test program of package gopclntab for a processor, or for a
-// system and a processor.
-func builtGo(tb testing.TB, arch string, flags ...string) []byte {
-	tb.Helper()
-	system, arch, other := strings.Cut(arch, "/")
-	if !other {
-		system, arch = "linux", system
-	}
-	if testing.Short() && (other || arch != "amd64") {
-		tb.Skip("compiling for another processor takes its time")
-	}
-	tool, err := exec.LookPath("go")
-	if err != nil {
-		tb.Skip("the go command is not installed")
-	}
-	source, err := os.ReadFile(filepath.Join("..", "gopclntab", "testdata", "main.go.txt"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	dir := tb.TempDir()
-	in, out := filepath.Join(dir, "main.go"), filepath.Join(dir, "shop")
-	if err := os.WriteFile(in, source, 0o600); err != nil {
-		tb.Fatal(err)
-	}
-	cmd := exec.Command(tool, append(append([]string{"build", "-trimpath", "-o", out}, flags...), in)...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GO111MODULE=off", "GOFLAGS=", "GOOS="+system, "GOARCH="+arch)
-	if text, err := cmd.CombinedOutput(); err != nil {
-		tb.Skipf("the go command cannot build for %s here: %v\n%s", arch, err, text)
-	}
-	b, err := os.ReadFile(out)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return b
-}
 
 // said is what a symbol file says of each place where something begins: the
 // function, the calls inlined there from the outside in, each with the line of the
@@ -125,7 +87,7 @@ func TestWriteStrippedGo(t *testing.T) {
 		t.Run(arch, func(t *testing.T) {
 			written := func(flags ...string) string {
 				var out bytes.Buffer
-				if err := Write(t.Context(), &out, input(builtGo(t, arch, flags...))); err != nil {
+				if err := Write(t.Context(), &out, input(goprogram.Build(t, "linux "+arch, append(flags, "-trimpath")...))); err != nil {
 					t.Fatal(err)
 				}
 				return out.String()
@@ -163,7 +125,7 @@ func TestWriteStrippedGo(t *testing.T) {
 
 // A program for macOS is named by its UUID, as it stands.
 func TestWriteGoForMacOS(t *testing.T) {
-	b := builtGo(t, "darwin/arm64", "-ldflags=-s -w")
+	b := goprogram.Build(t, "darwin arm64", "-trimpath", "-ldflags=-s -w")
 	f, err := macho.NewFile(bytes.NewReader(b))
 	if err != nil {
 		t.Fatal(err)
@@ -194,7 +156,7 @@ func TestWriteGoForMacOS(t *testing.T) {
 // A program with debug information but without .debug_frame, as some tools leave
 // it, has rules all the same.
 func TestWriteGoWithoutFrames(t *testing.T) {
-	b := builtGo(t, "amd64", "-ldflags=-compressdwarf=false")
+	b := goprogram.Build(t, "linux amd64", "-trimpath", "-ldflags=-compressdwarf=false")
 	f, err := elf.NewFile(bytes.NewReader(b))
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"mayday/symbols/sample/goprogram"
 )
 
 // symbols are the addresses of a program's functions, and of a few tables, as
@@ -54,7 +55,7 @@ func TestTableAgainstTheStandardLibrary(t *testing.T) {
 	for _, target := range targets {
 		t.Run(target, func(t *testing.T) {
 			t.Parallel()
-			b := built(t, target)
+			b := goprogram.Build(t, target)
 			im, table := opened(t, b)
 			known := symbols(t, b)
 			if got, want := table.text, known["runtime.text"]-im.Base; got != want {
@@ -111,7 +112,7 @@ func TestInlines(t *testing.T) {
 	for _, target := range targets {
 		t.Run(target, func(t *testing.T) {
 			t.Parallel()
-			_, table := opened(t, built(t, target))
+			_, table := opened(t, goprogram.Build(t, target))
 			got := map[string]bool{}
 			for i := range table.Len() {
 				f, ok := table.Function(i)
@@ -140,7 +141,7 @@ func TestInlines(t *testing.T) {
 // Where the module data is left to the loader, relocations say where code and
 // inlined calls begin.
 func TestModuleDataInRelocations(t *testing.T) {
-	b := built(t, "linux amd64 -buildmode=pie")
+	b := goprogram.Build(t, "linux amd64 -buildmode=pie")
 	_, want := opened(t, b)
 	f, err := elf.NewFile(bytes.NewReader(b))
 	if err != nil {

@@ -1,56 +1,15 @@
 package pcsp
 
 import (
-	"bytes"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"mayday/symbols/executable"
 	"mayday/symbols/gopclntab"
+	"mayday/symbols/sample/goprogram"
 	"mayday/symbols/unwindinfo/dwarf"
 	"mayday/symbols/unwindinfo/rule"
 )
-
-// built builds the test program of package gopclntab for a target: the system, the
-// processor and flags.
-func built(tb testing.TB, target string) *executable.Image {
-	tb.Helper()
-	words := strings.Fields(target)
-	if testing.Short() && target != "linux amd64" {
-		tb.Skip("compiling for another target takes its time")
-	}
-	tool, err := exec.LookPath("go")
-	if err != nil {
-		tb.Skip("the go command is not installed")
-	}
-	source, err := os.ReadFile(filepath.Join("..", "..", "gopclntab", "testdata", "main.go.txt"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	dir := tb.TempDir()
-	in, out := filepath.Join(dir, "main.go"), filepath.Join(dir, "shop")
-	if err := os.WriteFile(in, source, 0o600); err != nil {
-		tb.Fatal(err)
-	}
-	cmd := exec.Command(tool, append(append([]string{"build", "-o", out}, words[2:]...), in)...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GO111MODULE=off", "GOFLAGS=", "GOOS="+words[0], "GOARCH="+words[1])
-	if text, err := cmd.CombinedOutput(); err != nil {
-		tb.Skipf("the go command cannot build for %s here: %v\n%s", target, err, text)
-	}
-	b, err := os.ReadFile(out)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	im, err := executable.Open(bytes.NewReader(b), int64(len(b)), executable.UnknownMachine)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return im
-}
 
 // ruleFor is the rule for a register among rules.
 func ruleFor(rules, register string) string {
@@ -69,7 +28,7 @@ func TestRulesAgainstDebugFrame(t *testing.T) {
 	for _, target := range []string{"linux amd64", "linux 386", "linux arm", "linux arm64", "darwin arm64"} {
 		t.Run(target, func(t *testing.T) {
 			t.Parallel()
-			im := built(t, target)
+			im := goprogram.Open(t, goprogram.Build(t, target))
 			name := ".debug_frame"
 			if im.Format == executable.MachO {
 				name = "__debug_frame"
@@ -128,7 +87,7 @@ func TestRulesAgainstDebugFrame(t *testing.T) {
 
 // What All yields is what Rules answers, but in functions that leave their stack.
 func TestAll(t *testing.T) {
-	f := New(built(t, "linux amd64"))
+	f := New(goprogram.Open(t, goprogram.Build(t, "linux amd64")))
 	rows := 0
 	for code, all := range f.All() {
 		for i, r := range all {
@@ -160,7 +119,7 @@ func TestAll(t *testing.T) {
 // special are places in functions that the runtime treats in its own way.
 func TestSpecialFunctions(t *testing.T) {
 	for _, target := range []string{"linux amd64", "linux arm64"} {
-		f := New(built(t, target))
+		f := New(goprogram.Open(t, goprogram.Build(t, target)))
 		seen := 0
 		for i := range f.table.Len() {
 			fn, ok := f.table.Function(i)
