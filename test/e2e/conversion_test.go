@@ -226,12 +226,9 @@ func (s *server) symbolicated(k *kite) error {
 	return k.check(answer.Results[0].Stacks[0])
 }
 
-// A file that no symbols can be made of says why, on its upload.
-func TestDebugFileWithoutSymbols(t *testing.T) {
-	t.Parallel()
-	k := buildKite(t)
-	s := start(t)
-	token := s.token("build@example.com", "upload_symbols")
+// broken is its debug file with a unit that claims to be longer than everything.
+func (k *kite) broken(t *testing.T) string {
+	t.Helper()
 	text, err := os.ReadFile(k.debug)
 	if err != nil {
 		t.Fatal(err)
@@ -241,13 +238,21 @@ func TestDebugFileWithoutSymbols(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	// A unit that claims to be longer than everything.
-	info := f.Section(".debug_info")
-	copy(text[info.Offset:], "\x00\xff\xff\x7f")
+	copy(text[f.Section(".debug_info").Offset:], "\x00\xff\xff\x7f")
 	broken := filepath.Join(t.TempDir(), "kite.debug")
 	if err := os.WriteFile(broken, text, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	return broken
+}
+
+// A file that no symbols can be made of says why, on its upload.
+func TestDebugFileWithoutSymbols(t *testing.T) {
+	t.Parallel()
+	k := buildKite(t)
+	s := start(t)
+	token := s.token("build@example.com", "upload_symbols")
+	broken := k.broken(t)
 	answer := s.sendDebugFile(token, broken, "Prefer", "wait=60")
 	var v struct {
 		Conversions []struct{ State, Reason string }
@@ -275,20 +280,7 @@ func TestUploadWaitsForSymbols(t *testing.T) {
 	if err := s.symbolicated(k); err != nil {
 		t.Error(err)
 	}
-	text, err := os.ReadFile(k.debug)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := elf.Open(k.debug)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	copy(text[f.Section(".debug_info").Offset:], "\x00\xff\xff\x7f")
-	broken := filepath.Join(t.TempDir(), "kite.debug")
-	if err := os.WriteFile(broken, text, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	broken := k.broken(t)
 	if code, out, errs := run(t, "symbols", "upload", "--url", s.url, "--token", token, broken); code != 1 || !strings.Contains(errs, "no symbols of build") {
 		t.Errorf("a file that no symbols can be made of: exit %d\n%s%s", code, out, errs)
 	}
