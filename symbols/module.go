@@ -187,6 +187,20 @@ func DebugIDFromBuildID(buildID []byte, o binary.ByteOrder) string {
 	return g.String() + "0"
 }
 
+// CodePage is how much of an ELF file's code BuildIDFromCode looks at.
+const CodePage = 4096
+
+// BuildIDFromCode is what Breakpad takes for the build id of an ELF file without
+// one, such as Go's linker made until 1.23: the first page of its .text section,
+// folded by exclusive or into 16 bytes.
+func BuildIDFromCode(code []byte) []byte {
+	id := make([]byte, 16)
+	for i, c := range code[:min(len(code), CodePage)] {
+		id[i%len(id)] ^= c
+	}
+	return id
+}
+
 // DebugIDFromUUID is the debug id of a Mach-O file: its LC_UUID as written, and
 // the age 0.
 func DebugIDFromUUID(uuid [16]byte) string {

@@ -200,23 +200,17 @@ func (im *Image) Is(id symbols.ModuleID) bool {
 	return have == want
 }
 
-// Identity is the build id. An ELF file without one, such as Go's linker made
-// until 1.23, has what Breakpad takes in its place: the first page of its code,
-// folded by exclusive or into 16 bytes; nil when that is not there either.
+// Identity is the build id. An ELF file without one has what Breakpad takes in its
+// place (symbols.BuildIDFromCode), nil when its code is not there either.
 func (im *Image) Identity() []byte {
 	if len(im.BuildID) > 0 || im.Format != ELF {
 		return im.BuildID
 	}
-	const page = 4096
 	s := im.Section(".text")
 	if s == nil || s.Compressed || s.FileSize == 0 {
 		return nil
 	}
-	id := make([]byte, 16)
-	for i, c := range im.Read(s, 0, int(min(s.FileSize, page))) {
-		id[i%16] ^= c
-	}
-	return id
+	return symbols.BuildIDFromCode(im.Read(s, 0, int(min(s.FileSize, symbols.CodePage))))
 }
 
 // Size is the size of the file in bytes.

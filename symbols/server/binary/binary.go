@@ -297,11 +297,9 @@ func (f file) sectionNames(h []byte, sections []elfSection, o binary.ByteOrder, 
 	}
 }
 
-// foldedCode is what Breakpad's writers of minidumps take for a program or
-// library without a build id, such as Go's linker made until 1.23: the first page
-// of its code, folded by exclusive or into 16 bytes.
+// foldedCode is what minidumps have for a program or library without a build id.
 func (f file) foldedCode(h []byte, sections []elfSection, name func(*elfSection) string, o binary.ByteOrder) []byte {
-	const program, library, bits, compressed, page = 2, 3, 1, 0x800, 4096
+	const program, library, bits, compressed = 2, 3, 1, 0x800
 	if kind := o.Uint16(h[16:]); kind != program && kind != library {
 		return nil
 	}
@@ -310,15 +308,10 @@ func (f file) foldedCode(h []byte, sections []elfSection, name func(*elfSection)
 		if s.kind != bits || s.flags&compressed != 0 || s.size == 0 || name(s) != ".text" {
 			continue
 		}
-		code := f.exact(s.offset, min(s.size, page))
-		if code == nil {
-			return nil
+		if code := f.exact(s.offset, min(s.size, symbols.CodePage)); code != nil {
+			return symbols.BuildIDFromCode(code)
 		}
-		id := make([]byte, 16)
-		for i, c := range code {
-			id[i%len(id)] ^= c
-		}
-		return id
+		return nil
 	}
 	return nil
 }
