@@ -48,12 +48,18 @@ func (u *symbolUpload) await(ctx context.Context, limit time.Duration) error {
 	end := time.Now().Add(limit)
 	told := map[string]bool{}
 	failed := 0
+	open := u.uploads // those that something of waits
 	for pause := askEvery; ; pause = min(2*pause, askSeldom) {
 		waiting := 0
-		for _, id := range u.uploads {
+		asked := open
+		open = nil
+		for _, id := range asked {
 			list, err := u.conversions(ctx, id)
 			if err != nil {
 				return err
+			}
+			if slices.ContainsFunc(list, func(v conversion) bool { return v.State == "waiting" }) {
+				open = append(open, id)
 			}
 			for _, v := range list {
 				switch {
