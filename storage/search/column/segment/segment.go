@@ -357,6 +357,15 @@ func (d *Dict) Find(s string) (uint32, bool) {
 	return 0, false
 }
 
+// span says which ordinals of a list column are a row's. Those of a damaged
+// file may end anywhere: like every wrong index they panic, before anybody
+// makes room for them.
+func (c *Column) span(row int) (lo, hi int) {
+	lo, hi = int(c.Starts[row]), int(c.Starts[row+1])
+	_ = c.Data[lo*c.Meta.Width : hi*c.Meta.Width]
+	return lo, hi
+}
+
 // At reads a row's value as in search.Doc. Flat strings stay in the mapped
 // file when inPlace is set. The uuid field and the date are not read here.
 func (c *Column) At(row int, inPlace bool) any {
@@ -382,7 +391,7 @@ func (c *Column) At(row int, inPlace bool) any {
 			return get(o - 1)
 		}
 	case KindList:
-		lo, hi := int(c.Starts[row]), int(c.Starts[row+1])
+		lo, hi := c.span(row)
 		switch hi - lo {
 		case 0:
 			return nil
@@ -395,7 +404,7 @@ func (c *Column) At(row int, inPlace bool) any {
 		}
 		return list
 	case KindToken:
-		lo, hi := int(c.Starts[row]), int(c.Starts[row+1])
+		lo, hi := c.span(row)
 		if lo == hi {
 			return nil
 		}

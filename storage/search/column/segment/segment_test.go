@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"math"
 	"runtime"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -181,6 +182,37 @@ func forge(data, foot []byte) []byte {
 	out = binary.LittleEndian.AppendUint64(out, uint64(len(foot)))
 	out = binary.LittleEndian.AppendUint32(out, crc32.Checksum(foot, Castagnoli))
 	return append(out, endMagic...)
+}
+
+// TestDamagedListEnds reads a list that says it has four thousand million values: it must panic
+// with an index out of range, which queries recover, not ask for the memory.
+func TestDamagedListEnds(t *testing.T) {
+	data, _ := build(t, odd())
+	at := slices.IndexFunc(testFields, func(f plan.Field) bool { return f.Name == "addons" })
+	s, _, err := Open(data, testFields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	col := s.Cols[at]
+	starts := slices.Clone(col.Starts)
+	starts[1] = math.MaxUint32
+	col.Starts = starts
+	before := allocated()
+	defer func() {
+		if _, ok := recover().(runtime.Error); !ok {
+			t.Error("the list was read")
+		}
+		if n := allocated() - before; n > 1<<20 {
+			t.Errorf("reading it took %d bytes", n)
+		}
+	}()
+	col.At(0, true)
+}
+
+func allocated() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
 }
 
 func FuzzOpenSegment(f *testing.F) {
