@@ -79,6 +79,9 @@ func endsInX86Call(code []byte) bool {
 		length := 2
 		sib := m&mod != mod && m&rm == 4
 		if sib {
+			if n == 2 {
+				continue // it would lie behind the return address
+			}
 			length++
 		}
 		switch m & mod {
