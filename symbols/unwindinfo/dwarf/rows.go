@@ -18,7 +18,7 @@ type Row struct {
 // maxProbed bounds how much code of a table is looked at byte by byte. Rows
 // whose rules depend on the instruction pointer are those of .plt, of 16 bytes for
 // each function that is called; other rows with expressions are few.
-const maxProbed = 4 << 20
+const maxProbed = 16 << 20
 
 // The limits on what a table may say of one piece of code, where tens of rows are
 // many, and on the work that its bytes may ask for: entries are to be run with
@@ -26,8 +26,8 @@ const maxProbed = 4 << 20
 const (
 	maxRowText  = 1 << 20
 	workPerByte = 16
-	leastWork   = 8 << 20 // half a second
-	probeWork   = 16      // of a row with an expression, and bytes that work with one copies per unit
+	leastWork   = 32 << 20
+	probeWork   = 16 // of a row with an expression, and bytes that work with one copies per unit
 )
 
 // All yields the rows of each entry, with the code that it describes. What
