@@ -58,9 +58,7 @@ func (u *symbolUpload) await(ctx context.Context, limit time.Duration) error {
 			if err != nil {
 				return err
 			}
-			if slices.ContainsFunc(list, func(v conversion) bool { return v.State == "waiting" }) {
-				open = append(open, id)
-			}
+			before := waiting
 			for _, v := range list {
 				switch {
 				case v.State == "waiting":
@@ -73,6 +71,9 @@ func (u *symbolUpload) await(ctx context.Context, limit time.Duration) error {
 					}
 					u.tell(v)
 				}
+			}
+			if waiting > before {
+				open = append(open, id)
 			}
 		}
 		switch {

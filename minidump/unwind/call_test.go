@@ -32,6 +32,7 @@ func TestEndsInCall(t *testing.T) {
 		{format.AMD64, "90909090 ff1308", false},   // call [rbx], then another byte
 		{format.AMD64, "9090909090 ff14", false},   // call [sib], broken off
 		{format.AMD64, "9090909090 ff54", false},   // call [sib+d], broken off
+		{format.AMD64, "9090909090 ff94", false},   // the same with a wide d
 		{format.AMD64, "90909090909090", false},    // nothing
 		{format.X86, "9090 e800000000", true},      //
 		{format.ARM64, "00000094", true},           // bl

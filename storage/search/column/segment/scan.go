@@ -296,8 +296,9 @@ func (c *Column) FacetDict() *Dict {
 // it has none.
 func (c *Column) Extreme(greatest bool, row int) int64 {
 	found := int64(-1)
-	for i := c.Starts[row]; i < c.Starts[row+1]; i++ {
-		v := int64(c.Ord(int(i)))
+	lo, hi := c.span(row)
+	for i := lo; i < hi; i++ {
+		v := int64(c.Ord(i))
 		if c.Fold != nil {
 			v = int64(c.Fold[v]) - 1
 		}

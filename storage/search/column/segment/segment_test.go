@@ -194,9 +194,8 @@ func TestDamagedListEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	col := s.Cols[at]
-	starts := slices.Clone(col.Starts)
-	starts[1] = math.MaxUint32
-	col.Starts = starts
+	col.Starts = slices.Clone(col.Starts)
+	col.Starts[1] = math.MaxUint32
 	before := allocated()
 	defer func() {
 		if _, ok := recover().(runtime.Error); !ok {
