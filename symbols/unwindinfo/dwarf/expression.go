@@ -153,6 +153,7 @@ func (e *expression) operation(op byte, r *reader) bool {
 func (e *expression) register(n uint64, offset int64) bool {
 	q := &e.program.query
 	if n == rule.IPNumber(e.program.image.Machine) {
+		e.program.placed = true
 		return e.push(number(q.Base + q.Offset + uint64(offset)))
 	}
 	name := rule.DWARFName(e.program.image, n)

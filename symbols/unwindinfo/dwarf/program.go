@@ -59,6 +59,7 @@ type program struct {
 	remembered     []state
 	// passed is told of each piece of code whose row is complete; it may be nil.
 	passed func(start, end uint64)
+	placed bool // an expression asked where the instruction is
 }
 
 func newProgram(im *executable.Image, c *cie, q rule.Query) *program {

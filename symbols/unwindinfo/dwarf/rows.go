@@ -68,7 +68,7 @@ func (f *Frames) rows(d *fde, left *effort) (rows []Row) {
 		}
 		last = end
 		for at := start; at < end && at < d.end && !broken; at++ {
-			m.query.Offset = at - f.image.Base
+			m.query.Offset, m.placed = at-f.image.Base, false
 			text, ok := m.text(d.signal)
 			// Each operation of an expression copies what came out so far.
 			cost := 1 + len(m.state.columns) + len(text)/probeWork + len(m.state.expression)*len(text)/probeWork
@@ -86,7 +86,7 @@ func (f *Frames) rows(d *fde, left *effort) (rows []Row) {
 				}
 				rows = append(rows, Row{m.query.Offset, text})
 			}
-			if m.state.expression == nil {
+			if m.state.expression == nil || !m.placed {
 				return // the same for all of the row
 			}
 			left.work -= probeWork

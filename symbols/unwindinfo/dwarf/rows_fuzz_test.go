@@ -92,6 +92,26 @@ func FuzzAll(f *testing.F) {
 	})
 }
 
+// Only a row that asks where the instruction is differs within itself, and is
+// looked at byte by byte; that of an aligned frame does not.
+func TestProbedRows(t *testing.T) {
+	for expression, probed := range map[string]int{"\x76\x78\x06": 0, "\x80\x00": fuzzTextSize} { // rbp-8 and load; rip
+		file := tableFile(frameTable(append([]byte{0x0f, byte(len(expression))}, expression...)...), executable.AMD64)
+		im, err := executable.Open(bytes.NewReader(file), int64(len(file)), executable.UnknownMachine)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := New(im, ".eh_frame", ".eh_frame_hdr")
+		f.once.Do(f.scan)
+		d, ok := f.fde(f.index[0].offset, nil)
+		left := effort{maxProbed, leastWork}
+		rows := f.rows(&d, &left)
+		if got := maxProbed - left.probes; !ok || got != probed || len(rows) != max(1, probed) {
+			t.Errorf("%x: %d probes, %d rows", expression, got, len(rows))
+		}
+	}
+}
+
 // The seeds are read as they are meant.
 func TestFrameTable(t *testing.T) {
 	file := tableFile(frameTable(0x41, 0x0e, 16, 0x86, 2), executable.AMD64)
